@@ -1,0 +1,134 @@
+"""Everything of a bundle besides its ONNX files: golden frames, reports, timings, and the manifest over them."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+
+from edgevision import __version__
+from edgevision.benchmarks.environment import environment
+from edgevision.bundle import MANIFEST, SCHEMA, hash_file
+from edgevision.converters.bundle_writer import write_json
+from edgevision.converters.prove import load
+from edgevision.converters.report import report_json, report_markdown
+from edgevision.device import cpu_features
+from edgevision.golden import golden_record
+from edgevision.progress import Progress
+
+if TYPE_CHECKING:
+    from edgevision.converters.convert import Conversion, Made
+
+__all__ = ["write_bundle"]
+
+#: Flags of the processor that change what int8 and fp32 kernels compute, and so belong to the provenance.
+_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm")
+
+
+def write_bundle(conversion: Conversion, folder: Path, *, rejected: bool, progress: Progress) -> None:
+    """Writes the rest of the bundle into the folder that holds its ONNX files.
+
+    Args:
+        conversion: What was made.
+        folder: The staging folder.
+        rejected: Write only the reports: there is no bundle to be.
+        progress: Told how far it is.
+    """
+    write_json(folder / "report.json", report_json(conversion))
+    (folder / "report.md").write_text(report_markdown(conversion), encoding="utf-8")
+    write_json(folder / "timings.json", {"variants": conversion.timings, "environment": environment()})
+    if rejected:
+        return
+    kept = [made for made in conversion.made if made.passed]
+    golden = _write_golden(conversion, kept, folder, progress)
+    write_json(folder / MANIFEST, _manifest(conversion, kept, golden, folder), canonical=True)
+
+
+def _write_golden(conversion: Conversion, kept: list[Made], folder: Path, progress: Progress) -> dict[str, Any]:
+    if not conversion.golden:
+        return {"frames": [], "results": {}, "source": "none"}
+    (folder / "golden").mkdir()
+    frames = []
+    for number, image in enumerate(conversion.golden):
+        name = f"golden/{number:03d}.png"
+        (folder / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
+        frames.append(name)
+    results = {}
+    for done, made in enumerate(kept, 1):
+        name = f"golden/{made.variant.id}.json"
+        with load(made.variant, own_score=True) as model:
+            records = [golden_record(model, image) for image in conversion.golden]
+        write_json(folder / name, {"frames": records}, canonical=True)
+        results[made.variant.id] = name
+        progress("golden frames", done, len(kept))
+    source = conversion.order.golden
+    return {"frames": frames, "results": results, "source": source if source == "synthetic" else "own"}
+
+
+def _manifest(conversion: Conversion, kept: list[Made], golden: dict[str, Any], folder: Path) -> dict[str, Any]:
+    spec, order = conversion.spec, conversion.order
+    others = ["report.json", *golden["frames"], *golden["results"].values()]
+    return {
+        "schema": SCHEMA,
+        "name": order.output.stem,
+        "task": spec.task,
+        "labels": list(spec.labels),
+        "variants": [_entry(made) for made in kept],
+        "default": _defaults(kept),
+        "golden": golden,
+        "files": {name: hash_file(folder / name) for name in others},
+        "provenance": _provenance(conversion),
+    }
+
+
+def _entry(made: Made) -> dict[str, Any]:
+    variant = made.variant
+    return {
+        "id": variant.id,
+        "precision": variant.precision,
+        "file": variant.file.name,
+        "sha256": variant.sha256,
+        "opset": variant.opset,
+        "targets": list(variant.targets),
+        "input": variant.spec.input.to_dict(),
+        "output": variant.spec.output.to_dict(),
+        "verified": [] if made.proof is None else [_verified(made)],
+    }
+
+
+def _verified(made: Made) -> dict[str, Any]:
+    proof = made.proof.agreement if made.proof else {}
+    return {
+        "backend": "ort",
+        "compute": made.variant.precision,
+        "metric": proof["metric"],
+        "value": proof["value"],
+        "samples": proof["samples"],
+        "verdict": proof["verdict"],
+    }
+
+
+def _defaults(kept: list[Made]) -> dict[str, str]:
+    """What runs where nothing is asked for: the int8 variant written and proven for that kind of machine."""
+    proven = {target: made.variant.id for made in kept for target in made.variant.targets}
+    return {"x86": "fp32", "arm": "fp32", **proven}
+
+
+def _provenance(conversion: Conversion) -> dict[str, Any]:
+    order = conversion.order
+    packages = ("numpy", "onnx", "onnxruntime")
+    return {
+        "source": {"file": order.model.name, "sha256": hash_file(order.model)},
+        "tools": {"edgevision": __version__, "opencv": cv2.__version__, **{p: metadata.version(p) for p in packages}},
+        "cpu_features": [f for f in _FEATURES if f in cpu_features()],
+        "options": {
+            "preset": order.overrides.preset,
+            "samples": order.samples,
+            "min_agreement": order.least,
+            "opset": order.opset,
+            "batch": order.overrides.batch,
+        },
+        "changes": conversion.changes,
+    }

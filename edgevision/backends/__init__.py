@@ -1,0 +1,135 @@
+"""The engine seam: a backend opens a variant, a session is that variant loaded, a slot is one set of its buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from edgevision.frame import Image
+from edgevision.geometry import Affine, Transform
+from edgevision.spec import ModelSpec, Shape, TensorSpec
+
+__all__ = ["Backend", "BackendOptions", "Executed", "Session", "Slot", "Variant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One ONNX file of a bundle, and how to run it.
+
+    Attributes:
+        id: ``fp32``, ``int8-x86``, …
+        precision: ``fp32``, ``int8``, …
+        file: The ONNX file.
+        spec: Its task, labels, input spec and output spec.
+        sha256: Hash of the file, hexadecimal; empty for a file that is in no bundle.
+        size_bytes: Size of the file.
+        opset: ai.onnx opset, 0 if unknown.
+        targets: What it was written for, such as ``x86``; empty means anything.
+        verified: What was proven about it: ``{"backend", "compute", "verdict", …}`` a line.
+    """
+
+    id: str
+    precision: str
+    file: Path
+    spec: ModelSpec
+    sha256: str = ""
+    size_bytes: int = 0
+    opset: int = 0
+    targets: tuple[str, ...] = ()
+    verified: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BackendOptions:
+    """What the user asked of an engine.
+
+    Attributes:
+        hint: ``latency`` (one inference uses all threads) or ``throughput`` (one thread for each of several slots).
+        threads: How many CPU threads in all; 0 means every core this process may use.
+        compute: Precision to really execute in, such as ``bf16``; None is the engine's exact one.
+        extra: Options of one backend only, such as ``{"providers": "cuda"}``.
+    """
+
+    hint: str = "latency"
+    threads: int = 0
+    compute: str | None = None
+    extra: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """What really runs, read back from the engine."""
+
+    library: str
+    version: str
+    compute: str
+    device: str = "cpu"
+    threads: int = 1
+
+    def __str__(self) -> str:
+        plural = "" if self.threads == 1 else "s"
+        return f"{self.library} {self.version}, {self.compute} on {self.device}, {self.threads} thread{plural}"
+
+
+class Slot(Protocol):
+    """One set of preallocated buffers: idle → loaded → submitted → idle; one thread at a time."""
+
+    rows: int
+
+    def load(
+        self, image: Image, *, row: int = 0, region: Affine | None = None, input: str | None = None
+    ) -> Transform:
+        """Writes a picture (or a region of it) into a row of an input tensor."""
+        ...
+
+    def put(self, input: str, value: NDArray[Any]) -> None:
+        """Copies a whole tensor into another input: state, second inputs, feeds that are no pictures."""
+        ...
+
+    def submit(self, rows: int | None = None) -> None:
+        """Starts the inference on the first ``rows`` rows (default: all); may block until it is done."""
+        ...
+
+    def wait(self, timeout_s: float | None = None) -> Mapping[str, NDArray[Any]]:
+        """The outputs by name, the same mapping every time: views that the slot owns, valid until its next load."""
+        ...
+
+
+class Session(Protocol):
+    """One variant loaded into an engine."""
+
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+    executed: Executed
+    slots: int
+    """How many slots keep this session busy under the hint it was opened with."""
+
+    def slot(self, shapes: Mapping[str, Shape] | None = None) -> Slot:
+        """New buffers; ``shapes`` gives numbers for symbolic dimensions, by input."""
+        ...
+
+    def attach(self) -> AbstractContextManager[None]:
+        """Entered once by each thread that uses the session (a CUDA context; nothing on a CPU)."""
+        ...
+
+    def close(self) -> None:
+        """Waits for submitted slots and frees everything; may be called twice."""
+        ...
+
+
+class Backend(Protocol):
+    """Opens variants. A plug-in is one file with a class like this as ``plugin``."""
+
+    def open(self, variant: Variant, options: BackendOptions) -> Session:
+        """Loads a variant.
+
+        Raises:
+            DependencyError: The engine's library is not installed.
+            BackendError: The engine refuses the model or the options.
+        """
+        ...

@@ -1,0 +1,252 @@
+"""The bundle: a folder with a manifest that names and hashes everything in it. Opening, choosing, checking.
+
+Nothing in the manifest may point outside the folder, through a link, or at something that is no plain file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgevision.backends import Variant
+from edgevision.device import has_vnni
+from edgevision.errors import BundleError, EdgevisionError, SpecError, UsageError
+from edgevision.metadata import spec_from_metadata
+from edgevision.onnx_header import read_header
+from edgevision.spec import ModelSpec
+from edgevision.text import printable
+
+__all__ = ["MANIFEST", "SCHEMA", "Bundle", "Choice", "canonical_json", "choose", "hash_file", "open_bundle"]
+
+MANIFEST = "manifest.json"
+SCHEMA = 1
+_LARGEST_MANIFEST = 16 * 2**20
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An opened bundle, or a single ONNX file that says enough about itself to be run.
+
+    Attributes:
+        path: The folder, or the ONNX file.
+        name: Its name, without the suffix.
+        identity: SHA-256 of the canonical manifest (of the file itself for a single ONNX file).
+        variants: At least one, by id, in the manifest's order.
+        manifest: The whole manifest; empty for a single file.
+    """
+
+    path: Path
+    name: str
+    identity: str
+    variants: Mapping[str, Variant]
+    manifest: Mapping[str, Any]
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Every hashed file: path in the bundle → SHA-256."""
+        listed = {v.file.name: v.sha256 for v in self.variants.values()} if self.manifest else {}
+        return listed | dict(self.manifest.get("files", {}))
+
+    def check(self, name: str) -> None:
+        """Compares a file with its hash.
+
+        Raises:
+            BundleError: It is missing, unsafe or has changed.
+        """
+        path = safe_file(self.path, name)
+        found, wanted = hash_file(path), self.files[name]
+        if found != wanted:
+            raise BundleError(
+                f"{name} in {self.path} is not the file this bundle was made with",
+                received=f"SHA-256 {found[:16]}…", expected=f"{wanted[:16]}…",
+                hint="copy the bundle again, or convert the model again",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The variant that will run, and why this one."""
+
+    variant: Variant
+    reason: str
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Opens a bundle's folder or a single ONNX file. Files are hashed when they are used (`Bundle.check`).
+
+    Raises:
+        BundleError: The folder is no bundle, damaged, unsafe or of a newer schema.
+        ModelError: The file is no ONNX model.
+        SpecError: The ONNX file does not say how to run it.
+    """
+    if path.is_dir():
+        return _open_folder(path)
+    if not path.exists():
+        raise BundleError(f"there is no {path}", expected="a bundle (a folder ending in .evb) or an ONNX file")
+    return _open_file(path)
+
+
+def choose(bundle: Bundle, *, variant: str | None = None, precision: str | None = None) -> Choice:
+    """The variant to run: the one asked for, else the manifest's default for this kind of machine.
+
+    Raises:
+        UsageError: There is no such variant.
+    """
+    variants = bundle.variants
+    if variant is not None:
+        if variant not in variants:
+            raise UsageError(f"there is no variant {variant!r} in {bundle.path}", expected="one of: " + ", ".join(variants))
+        return Choice(variants[variant], "asked for")
+    fitting = [v for v in variants.values() if precision in (None, v.precision)]
+    if not fitting:
+        raise UsageError(
+            f"no variant of {bundle.path} has the precision {precision!r}",
+            expected="one of: " + ", ".join(sorted({v.precision for v in variants.values()})),
+        )
+    default = variants.get(str(bundle.manifest.get("default", {}).get(_machine())))
+    if default in fitting and default is not None:
+        hindrance = _hindrance(bundle, default)
+        if not hindrance:
+            return Choice(default, f"proven, and the default for {_machine()}")
+        if default.precision != "fp32" and precision is None and "fp32" in variants:
+            return Choice(variants["fp32"], f"not {default.id}: {hindrance}")
+    plain = variants.get("fp32")
+    if plain in fitting and plain is not None:
+        return Choice(plain, f"no other variant is the default for {_machine()}")
+    return Choice(fitting[0], "the only one that fits" if len(fitting) == 1 else "the first that fits")
+
+
+def safe_file(folder: Path, name: str) -> Path:
+    """The path of a file that a manifest names.
+
+    Raises:
+        BundleError: The name leads out of the folder, through a link, or to nothing.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise BundleError(
+            f"the manifest of {folder} names an unsafe file", received=printable(repr(name)),
+            expected="a plain relative path of letters, digits, '.', '_' and '-'", hint="do not use this bundle",
+        )
+    path = folder
+    for part in name.split("/"):
+        path = path / part
+        if path.is_symlink():
+            raise BundleError(f"{name} in {folder} is a link", expected="plain files only", hint="do not use this bundle")
+    if not path.is_file():
+        raise BundleError(f"{name} is missing from {folder}", hint="copy the bundle again, or convert the model again")
+    return path
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def canonical_json(data: Mapping[str, Any]) -> bytes:
+    """The one spelling of a JSON object: sorted keys, no spaces, UTF-8."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def _open_file(path: Path) -> Bundle:
+    header = read_header(path)
+    found = spec_from_metadata(header.metadata, header.inputs)
+    if found is None:
+        raise SpecError(
+            f"{path.name} does not say how to run it", received="inputs " + "; ".join(map(str, header.inputs)),
+            expected="metadata from edgevision or from Ultralytics' exporter",
+            hint=f"edgevision convert {path.name} --preset NAME -o {path.stem}.evb",
+        )
+    variant_id, precision, spec = found
+    size = path.stat().st_size
+    variant = Variant(variant_id, precision, path, spec, "", size, header.opsets.get("", 0))
+    return Bundle(path, path.stem, "", {variant_id: variant}, {})
+
+
+def _open_folder(path: Path) -> Bundle:
+    if not (path / MANIFEST).exists():
+        raise BundleError(f"{path} is no bundle: it has no {MANIFEST}", hint="'edgevision convert' makes bundles")
+    file = safe_file(path, MANIFEST)
+    if file.stat().st_size > _LARGEST_MANIFEST:
+        raise BundleError(f"{file} is too large to be true", received=f"{file.stat().st_size:,} bytes")
+    try:
+        manifest = json.loads(file.read_bytes())
+        schema = manifest["schema"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(path, f"{MANIFEST} cannot be read: {error}") from error
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise BundleError(
+            f"{path} was written by a newer edgevision", received=f"schema {printable(str(schema), 20)}",
+            expected=f"at most {SCHEMA}", hint="upgrade edgevision on this machine",
+        )
+    try:
+        variants = [_variant(path, manifest, entry) for entry in manifest["variants"]]
+        identity = hashlib.sha256(canonical_json(manifest)).hexdigest()
+        bundle = Bundle(path, str(manifest["name"]), identity, {v.id: v for v in variants}, manifest)
+        for name, value in bundle.files.items():
+            _check_entry(path, name, value)
+    except SpecError as error:
+        raise _damaged(path, f"a spec in {MANIFEST} is wrong: {error.problem}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, EdgevisionError):
+            raise
+        raise _damaged(path, f"{MANIFEST} lacks something: {error!r}") from error
+    if not variants:
+        raise _damaged(path, f"{MANIFEST} lists no variant")
+    return bundle
+
+
+def _variant(path: Path, manifest: Mapping[str, Any], entry: Mapping[str, Any]) -> Variant:
+    spec = ModelSpec.from_dict(
+        {"task": manifest["task"], "labels": manifest["labels"], "input": entry["input"], "output": entry["output"]}
+    )
+    file = safe_file(path, entry["file"])
+    return Variant(
+        id=str(entry["id"]), precision=str(entry["precision"]), file=file, spec=spec, sha256=str(entry["sha256"]),
+        size_bytes=file.stat().st_size, opset=int(entry["opset"]), targets=tuple(entry["targets"]),
+        verified=tuple(entry.get("verified", ())),
+    )
+
+
+def _check_entry(path: Path, name: str, value: str) -> None:
+    safe_file(path, name)
+    if not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise _damaged(path, f"{MANIFEST} has no SHA-256 for {name}")
+
+
+def _damaged(path: Path, what: str) -> BundleError:
+    return BundleError(f"{path} is damaged: {what}", hint="copy the bundle again, or convert the model again")
+
+
+def _machine() -> str:
+    machine = platform.machine().lower()
+    return {"x86_64": "x86", "amd64": "x86", "aarch64": "arm", "arm64": "arm"}.get(machine, machine)
+
+
+def _hindrance(bundle: Bundle, variant: Variant) -> str:
+    """Why a default should not run here after all; empty if nothing stands against it."""
+    if variant.id == "int8-x86" and not has_vnni():
+        return "this processor has no VNNI, where its int8 sums would saturate"
+    speedup = _measured_speedup(bundle, variant.id)
+    if variant.precision == "int8" and speedup is not None and speedup < 1:
+        return f"it was measured slower than fp32 ({speedup:.2f}×)"
+    return ""
+
+
+def _measured_speedup(bundle: Bundle, variant_id: str) -> float | None:
+    """What timings.json says; it is for people and not hashed, so it only ever leads back to fp32."""
+    try:
+        timings = json.loads((bundle.path / "timings.json").read_bytes())
+        return float(timings["variants"][variant_id]["speedup"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,119 @@
+"""Golden frames: pictures in the bundle with each variant's results, to check a device against.
+
+``golden/NNN.png`` are the pictures, ``golden/<variant>.json`` the results: for each picture the decoded
+result and a sample of each raw output, so that a picture in which nothing is found is a check too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevision.bundle import Bundle, safe_file
+from edgevision.errors import BundleError
+from edgevision.frame import Image
+from edgevision.metrics.agreement import same_result
+from edgevision.model import Model
+from edgevision.results import Classification, Detections, Result
+from edgevision.sources.images import read_image
+
+__all__ = ["TOLERANCE", "compare", "golden_frames", "golden_record", "golden_results"]
+
+#: Largest difference of scores, by precision of the variant and of what the engine computes in.
+TOLERANCE = {"fp32": 0.02, "fp16": 0.05, "bf16": 0.05, "int8": 0.10}
+#: Least cosine between the stored sample of an output and the one computed here, likewise.
+_LEAST_COSINE = {"fp32": 0.9999, "fp16": 0.999, "bf16": 0.995, "int8": 0.98}
+_SAMPLE = 64
+
+
+def golden_frames(bundle: Bundle) -> list[Image]:
+    """The bundle's golden pictures: uint8 ``(H, W, 3)`` BGR; empty if it has none."""
+    frames = []
+    for name in bundle.manifest.get("golden", {}).get("frames", []):
+        bundle.check(name)
+        image = read_image(safe_file(bundle.path, name))
+        if image is None:
+            raise BundleError(f"{name} in {bundle.path} is no picture", hint="convert the model again")
+        frames.append(image)
+    return frames
+
+
+def golden_results(bundle: Bundle, variant_id: str) -> list[Mapping[str, Any]]:
+    """What the variant made of each golden picture when the bundle was written; empty if there is none."""
+    name = bundle.manifest.get("golden", {}).get("results", {}).get(variant_id)
+    if name is None:
+        return []
+    bundle.check(name)
+    try:
+        records = json.loads(safe_file(bundle.path, name).read_bytes())["frames"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{name} in {bundle.path} cannot be read: {error}") from error
+    return list(records)
+
+
+def golden_record(model: Model, image: Image) -> dict[str, Any]:
+    """What to store for one picture: ``result`` and ``outputs`` {name → ``shape``, ``values``}, JSON-ready."""
+    result, outputs = model.pipeline.examine(image)
+    samples = {
+        name: {"shape": list(value.shape), "values": [float(f"{v:.6g}") for v in _sample(value)]}
+        for name, value in outputs.items()
+    }
+    return {"result": result.to_dict(), "outputs": samples}
+
+
+def compare(model: Model, image: Image, stored: Mapping[str, Any], threshold: float) -> list[str]:
+    """Differences between a golden picture's stored record and this machine, one line each.
+
+    Args:
+        model: The variant, loaded here.
+        image: The golden picture.
+        stored: What `golden_record` made of it.
+        threshold: The decoder's least score; what lies this close to it is left out.
+    """
+    precision = model.executed.compute if model.variant.precision == "fp32" else model.variant.precision
+    result, outputs = model.pipeline.examine(image)
+    wanted = _result(stored["result"], model.labels)
+    differences = same_result(wanted, result, TOLERANCE.get(precision, 0.10), threshold=threshold)  # type: ignore[arg-type]
+    least = _LEAST_COSINE.get(precision, 0.98)
+    for name, sample in stored["outputs"].items():
+        if name not in outputs or list(outputs[name].shape) != sample["shape"]:
+            differences.append(f"output {name} has another shape")
+            continue
+        cosine = _cosine(np.asarray(sample["values"]), _sample(outputs[name]))
+        if not cosine >= least:
+            differences.append(f"output {name}: cosine {cosine:.4f} to the stored sample, at least {least} expected")
+    return differences
+
+
+def _sample(value: NDArray[Any]) -> NDArray[np.float64]:
+    """Up to 64 values spread evenly over a tensor."""
+    flat = value.reshape(-1)
+    positions = np.linspace(0, flat.size - 1, min(_SAMPLE, flat.size)).astype(np.intp)
+    return flat[positions].astype(np.float64)
+
+
+def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    size = float(np.linalg.norm(a) * np.linalg.norm(b))
+    if size == 0:
+        return 1.0 if not a.any() and not b.any() else 0.0
+    return float(a @ b) / size
+
+
+def _result(data: Mapping[str, Any], labels: tuple[str, ...]) -> Result:
+    """The inverse of ``Result.to_dict``."""
+    if "classes" in data:
+        rows = data["classes"]
+        return Classification(
+            np.array([r["class_id"] for r in rows], np.int32), np.array([r["score"] for r in rows], np.float32), labels
+        )
+    rows = data["detections"]
+    return Detections(
+        np.array([r["box_xyxy"] for r in rows], np.float32).reshape(-1, 4),
+        np.array([r["score"] for r in rows], np.float32),
+        np.array([r["class_id"] for r in rows], np.int32),
+        labels,
+    )

@@ -1,0 +1,160 @@
+"""A model that is ready to run: a bundle's variant in an engine, with its decoder and task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from edgevision import registry
+from edgevision.backends import BackendOptions, Executed, Session, Variant
+from edgevision.bundle import Bundle, Choice, choose, open_bundle
+from edgevision.clock import now_ns
+from edgevision.errors import UsageError
+from edgevision.frame import Frame, Image
+from edgevision.pipeline import Pipeline
+from edgevision.results import Result
+from edgevision.sources import Source, SourceInfo, make_source
+from edgevision.tasks import Task
+
+__all__ = ["HINTS", "Model", "load_variant", "open_model", "opened"]
+
+HINTS = ("latency", "throughput")
+
+
+class Model:
+    """Runs pictures and streams; made by `edgevision.open`, closed by ``with`` or `close`. One thread at a time.
+
+    Attributes:
+        bundle: Where it comes from.
+        choice: The variant that runs, and why this one.
+        executed: What the engine says it executes.
+        backend: Name of the backend.
+        pipeline: The frame's way, with its stamps.
+        task: What was asked; draws results.
+        load_ms: How long it took to hash and load the variant.
+        warm_up_ms: First inference, which allocates and plans, apart from all later ones.
+    """
+
+    def __init__(self, bundle: Bundle, choice: Choice, session: Session, backend: str, params: Mapping[str, Any]) -> None:
+        variant = choice.variant
+        spec = variant.spec
+        self.bundle, self.choice, self.backend = bundle, choice, backend
+        self._session = session
+        self.executed: Executed = session.executed
+        self.task: Task = registry.load("tasks", spec.task)()
+        decoder = registry.load("decoders", spec.output.decoder)
+        settings = {**spec.output.params, **params}
+        self.pipeline = Pipeline(session, spec.input, decoder(labels=spec.labels, **settings), self.task)
+        self.load_ms = self.warm_up_ms = 0.0
+
+    @property
+    def variant(self) -> Variant:
+        return self.choice.variant
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.variant.spec.labels
+
+    def __call__(self, image: Image) -> Result:
+        """The result for one picture: uint8 ``(H, W, 3)``, blue-green-red, only read."""
+        with self._session.attach():
+            return self.pipeline.once(image)
+
+    def stream(self, source: str | Source) -> Iterator[tuple[Frame, Result]]:
+        """Frames and results of a video, a folder or another source; closes the source at the end.
+
+        Yields:
+            The frame, valid until the next iteration (``frame.copy()`` keeps it), and its result.
+        """
+        with opened(source) as (ready, _):
+            yield from self.pipeline.stream(ready)
+
+    def close(self) -> None:
+        """Frees the engine; may be called twice."""
+        self._session.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@contextmanager
+def opened(source: str | Source) -> Iterator[tuple[Source, SourceInfo]]:
+    """Opens a source (by URI or as an object) and closes it at the end."""
+    ready = make_source(source) if isinstance(source, str) else source
+    info = ready.open()
+    try:
+        yield ready, info
+    finally:
+        ready.close()
+
+
+def open_model(
+    path: str | Path,
+    *,
+    variant: str | None = None,
+    precision: str | None = None,
+    backend: str = "auto",
+    compute: str | None = None,
+    hint: str = "latency",
+    threads: int = 0,
+    score: float | None = None,
+    iou: float | None = None,
+    classes: Sequence[str | int] | None = None,
+) -> Model:
+    """Opens a bundle, or an ONNX file that carries its spec, ready to run.
+
+    Args:
+        path: The bundle's folder or the ONNX file.
+        variant: Id of the variant; the default is the fastest proven one for this machine, else fp32.
+        precision: Considers only variants of this precision.
+        backend: Registry name, or ``auto``.
+        compute: Precision to really execute in, where the backend has a choice.
+        hint: ``latency`` or ``throughput``.
+        threads: CPU threads; 0 is all this process may use.
+        score: Least score, in place of the bundle's.
+        iou: Overlap above which NMS drops a box, in place of the bundle's.
+        classes: Only these, by name or id.
+
+    Raises:
+        EdgevisionError: Something does not fit; the message says what, and what to do.
+    """
+    bundle = open_bundle(Path(path))
+    choice = choose(bundle, variant=variant, precision=precision)
+    given = {"score": score, "iou": iou, "classes": list(classes) if classes is not None else None}
+    params = {key: value for key, value in given.items() if value is not None}
+    options = BackendOptions(hint, threads, compute)
+    return load_variant(bundle, choice, options, backend=backend, params=params)
+
+
+def load_variant(
+    bundle: Bundle,
+    choice: Choice,
+    options: BackendOptions,
+    *,
+    backend: str = "auto",
+    params: Mapping[str, Any] | None = None,
+) -> Model:
+    """Checks a variant's hash and loads it into an engine."""
+    if options.hint not in HINTS:
+        raise UsageError(f"there is no hint {options.hint!r}", expected=" or ".join(HINTS))
+    name = "ort" if backend == "auto" else backend
+    started = now_ns()
+    if bundle.manifest:
+        bundle.check(choice.variant.file.name)
+    session = registry.load("backends", name)().open(choice.variant, options)
+    try:
+        model = Model(bundle, choice, session, name, params or {})
+    except BaseException:
+        session.close()
+        raise
+    model.load_ms = (now_ns() - started) / 1e6
+    return model
+

@@ -1,0 +1,230 @@
+"""One frame's way: source → regions → slot → decoder → merge → stages, with a stamp at each boundary.
+
+With one slot each frame is finished before the next is read. With several (the hint ``throughput``) the
+next frames are read and loaded while earlier ones compute; results still come out in order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevision.backends import Session, Slot
+from edgevision.backends._slot import image_input
+from edgevision.clock import STAGES, StageRing, now_ns
+from edgevision.decoders import Decoder
+from edgevision.frame import Frame, Image
+from edgevision.geometry import Affine, Transform
+from edgevision.preprocess import tensor_size
+from edgevision.results import Result
+from edgevision.sources import Source
+from edgevision.spec import InputSpec, Shape, TensorSpec
+from edgevision.stages import Stage
+from edgevision.tasks import Task
+
+__all__ = ["Pipeline"]
+
+_READ, _QUEUE, _LOAD, _H2D, _COMPUTE, _D2H, _DECODE, _SINK = range(len(STAGES))
+_TOTAL = len(STAGES)
+#: Sizes of tensor that keep their slots at the same time, for models that take any size.
+_SIZES_KEPT = 4
+
+
+@dataclass(slots=True)
+class _Run:
+    """One submission: some regions of one frame in one slot."""
+
+    slot: Slot
+    transforms: list[Transform]
+
+
+@dataclass(slots=True)
+class _Work:
+    """One frame on its way; used again for later frames, so that nothing grows."""
+
+    frame: Frame = field(default_factory=Frame)
+    runs: list[_Run] = field(default_factory=list)
+    parts: list[Any] = field(default_factory=list)
+    started: int = 0
+    mark: int = 0
+    row: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_TOTAL + 1, np.int64))
+
+    def stamp(self, stage: int) -> None:
+        """Adds the time since the last mark to a stage."""
+        now = now_ns()
+        self.row[stage] += now - self.mark
+        self.mark = now
+
+
+class Pipeline:
+    """Drives one session over frames. One thread at a time.
+
+    Attributes:
+        ring: Durations of the latest frames by stage.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        spec: InputSpec,
+        decoder: Decoder,
+        task: Task,
+        stages: Sequence[Stage] = (),
+        ring: StageRing | None = None,
+    ) -> None:
+        self._session, self._spec, self._decoder, self._task = session, spec, decoder, task
+        self._stages = tuple(stages)
+        self.ring = ring or StageRing()
+        self._input = image_input(spec, session.inputs)
+        self._idle: dict[tuple[int, int], list[Slot]] = {}
+        self._depth = session.slots
+        self._spare = [_Work() for _ in range(self._depth)]
+        self._one = _Work()
+        self._previous: Result | None = None
+
+    def once(self, image: Image) -> Result:
+        """One picture, at once: uint8 ``(H, W, 3)`` BGR, only read. Stages are left out, nothing is stamped."""
+        work = self._one
+        work.frame.image = image
+        self._submit(work, None)
+        return self._finish(work)
+
+    def examine(self, image: Image) -> tuple[Result, Mapping[str, NDArray[Any]]]:
+        """One whole picture: its result, and the raw outputs, views that are valid until the next call."""
+        work = self._one
+        work.frame.image = image
+        slot = self._take_slot(work, None)
+        transform = slot.load(image)
+        slot.submit(1)
+        outputs = slot.wait()
+        part = self._decoder.decode(outputs, 0, transform)
+        self._give_back(slot, transform.tensor_hw)
+        return self._task.merge([part], work.frame), outputs
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """The model's outputs by name."""
+        return self._session.outputs
+
+    def loaded_slot(self, image: Image) -> Slot:
+        """A slot of its own with a picture loaded, for measuring the engine alone: submit and wait as often as liked."""
+        size = tensor_size(self._spec, *image.shape[:2])
+        slot = self._session.slot(self._shapes(size))
+        slot.load(image)
+        return slot
+
+    def stream(self, source: Source) -> Iterator[tuple[Frame, Result]]:
+        """Results of an opened source, in order.
+
+        Yields:
+            The frame, valid until the next iteration, and its result, which the caller may keep.
+        """
+        for stage in self._stages:
+            stage.reset()
+        self._previous = None
+        pending: deque[_Work] = deque()
+        with self._session.attach():
+            try:
+                while True:
+                    work = self._spare.pop()
+                    if not self._begin(work, source):
+                        self._spare.append(work)
+                        break
+                    pending.append(work)
+                    if len(pending) >= self._depth:
+                        yield from self._deliver(pending.popleft())
+                while pending:
+                    yield from self._deliver(pending.popleft())
+            finally:
+                while pending:  # the caller stopped early: engines may still write into these slots
+                    self._abandon(pending.popleft())
+
+    def _begin(self, work: _Work, source: Source) -> bool:
+        """Reads a frame and sends it to the engine; False at the end of the source."""
+        work.row[:] = 0
+        work.started = work.mark = now_ns()
+        if not source.read(work.frame):
+            return False
+        work.stamp(_READ)
+        self._submit(work, self._previous)
+        return True
+
+    def _submit(self, work: _Work, previous: Result | None) -> None:
+        work.parts.clear()
+        regions = self._task.regions(work.frame, previous)
+        done = 0
+        while done < len(regions):
+            slot = self._take_slot(work, regions[done])
+            work.stamp(_QUEUE)
+            chunk = regions[done : done + slot.rows]
+            image = work.frame.image
+            transforms = [slot.load(image, row=row, region=r) for row, r in enumerate(chunk)]
+            work.stamp(_LOAD)
+            slot.submit(len(chunk))
+            work.runs.append(_Run(slot, transforms))
+            done += len(chunk)
+            if done < len(regions):  # a frame of many regions uses one slot after another
+                self._collect(work)
+
+    def _deliver(self, work: _Work) -> Iterator[tuple[Frame, Result]]:
+        result = self._finish(work)
+        for stage in self._stages:
+            result = stage.update(work.frame, result)
+        self._previous = result
+        work.stamp(_DECODE)
+        yield work.frame, result
+        work.stamp(_SINK)
+        work.row[_TOTAL] = work.mark - work.started
+        self.ring.add(work.row)
+        self._spare.append(work)
+
+    def _finish(self, work: _Work) -> Result:
+        self._collect(work)
+        return self._task.merge(work.parts, work.frame)
+
+    def _collect(self, work: _Work) -> None:
+        """Waits for a frame's runs, decodes them and sets their slots free."""
+        for run in work.runs:
+            outputs = run.slot.wait()
+            work.stamp(_COMPUTE)
+            self._decode(outputs, run.transforms, work.parts)
+            self._give_back(run.slot, run.transforms[0].tensor_hw)
+            work.stamp(_DECODE)
+        work.runs.clear()
+
+    def _decode(
+        self, outputs: Mapping[str, NDArray[Any]], transforms: Sequence[Transform], parts: list[Any]
+    ) -> None:
+        for row, transform in enumerate(transforms):
+            parts.append(self._decoder.decode(outputs, row, transform))
+
+    def _take_slot(self, work: _Work, region: Affine | None) -> Slot:
+        height, width = work.frame.height, work.frame.width
+        if region is not None:
+            height, width = region.height, region.width
+        size = tensor_size(self._spec, height, width)
+        idle = self._idle.setdefault(size, [])
+        if len(self._idle) > _SIZES_KEPT:
+            del self._idle[next(key for key in self._idle if key != size)]
+        return idle.pop() if idle else self._session.slot(self._shapes(size))
+
+    def _give_back(self, slot: Slot, size: tuple[int, int]) -> None:
+        if size in self._idle:
+            self._idle[size].append(slot)
+
+    def _shapes(self, size: tuple[int, int]) -> dict[str, Shape]:
+        batch = self._input.shape[0]
+        rows = batch if isinstance(batch, int) else 1
+        return {self._input.name: (rows, *self._spec.tensor_shape(*size))}
+
+    def _abandon(self, work: _Work) -> None:
+        for run in work.runs:
+            run.slot.wait()
+            self._give_back(run.slot, run.transforms[0].tensor_hw)
+        work.runs.clear()
+        self._spare.append(work)

@@ -1,0 +1,37 @@
+"""Foreign text made safe to show: names from models, labels and paths in terminals and reports; no credentials."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+
+__all__ = ["markdown", "printable", "redacted", "size_text"]
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_SECRET_ARGUMENT = re.compile(r"((?:^|[?&])(?:password|passwd|pwd|token|key|secret|auth)=)[^&\s]+", re.IGNORECASE)
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """One line without control or formatting characters (each becomes ``�``), shortened to ``limit``."""
+    clean = "".join("�" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else c for c in text)
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def markdown(text: str) -> str:
+    """`printable`, and nothing in it is read as HTML, a table's border or emphasis."""
+    return re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(printable(text), quote=False))
+
+
+def redacted(uri: str) -> str:
+    """A URI without user, password and secret arguments."""
+    return _SECRET_ARGUMENT.sub(r"\1***", _CREDENTIALS.sub("***", printable(uri)))
+
+
+def size_text(size: float) -> str:
+    """Bytes for people: ``14.5 MB``."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

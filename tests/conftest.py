@@ -1,0 +1,19 @@
+"""What all tests share: the folder with real models and videos, where there is one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """Real models, videos and labels; tests that need them are skipped where they are absent."""
+    folder = Path(os.environ.get("EDGEVISION_TEST_DATA", REPOSITORY.parent / "shared"))
+    if not (folder / "models").is_dir():
+        pytest.skip("real models and videos are absent: set EDGEVISION_TEST_DATA to their folder")
+    return folder
