@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,7 @@ from edgevision.benchmarks.scenarios import (
 from edgevision.benchmarks.terms import Plan, StopSign
 from edgevision.bundle import hash_file
 from edgevision.clock import STAGES
-from edgevision.errors import DataError
-from edgevision.frame import Frame, Image
-from edgevision.model import Model, open_model, opened
+from edgevision.model import Model, open_model
 from edgevision.sources import make_source
 from edgevision.text import redacted
 
@@ -88,10 +86,8 @@ def measure(
 ) -> Record:
     """Runs a plan on an open model; ``frames`` makes the source anew each time it is opened."""
     start = read_state()
-    if plan.inference_only:
-        measured = _on_one_frame(model, frames, plan, stop, tell)
-    else:
-        measured = single_stream(model, frames, plan, stop, tell)
+    run = inference_only if plan.inference_only else single_stream
+    measured = run(model, frames, plan, stop, tell)
     peak_mb = peak_rss_mb()
     environment = {**read_environment(), "start": start, "end": read_state()}
     return _record(model, plan, measured, environment, peak_mb, choices or {})
@@ -112,18 +108,6 @@ def peak_rss_mb() -> float:
         pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
-
-
-def _on_one_frame(
-    model: Model, frames: MakeSource, plan: Plan, stop: StopSign, tell: Tell | None
-) -> Measurement:
-    with opened(frames()) as (source, info):
-        frame = Frame()
-        if not source.read(frame):
-            raise DataError(f"{redacted(info.uri)} gave no frame", expected="at least one")
-        image: Image = frame.image.copy()
-    measured = inference_only(model._session, model.variant.spec.input, image, plan, stop, tell)
-    return replace(measured, info=info)
 
 
 def _record(

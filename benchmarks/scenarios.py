@@ -92,23 +92,25 @@ def single_stream(
 
 
 def inference_only(
-    session: Session,
-    spec: InputSpec,
-    image: Image,
-    plan: Plan,
-    stop: StopSign,
-    tell: Tell | None = None,
+    model: Model, make_source: MakeSource, plan: Plan, stop: StopSign, tell: Tell | None = None
 ) -> Measurement:
-    """The engine alone: a picture is loaded once into every row, only submit → wait is timed.
+    """The engine alone: the source's first frame is loaded once, only submit → wait is timed.
 
     With the hint ``throughput`` all of the session's slots are kept busy, so a query's time
     includes its waiting for a thread.
+
+    Raises:
+        EdgevisionError: As `single_stream`.
     """
+    frame, info = _first_frame(make_source)
+    if frame is None:
+        return _nothing("the source gave no frame", info)
     kept = KeptStages((lambda: tell(terms.part_done())) if tell else None)
     terms = Terms(plan, kept, stop)
+    session, spec = model._session, model.variant.spec.input
     failure = None
     with session.attach():
-        slots = [_loaded_slot(session, spec, image) for _ in range(session.slots)]
+        slots = [_loaded_slot(session, spec, frame.image) for _ in range(session.slots)]
         first_ns = _timed(lambda: _once(slots[0]))
         try:
             _rotate(slots, terms)
@@ -116,7 +118,7 @@ def inference_only(
             failure = error
         terms.pause()
     measured = _measurement(plan, terms, stop, failure, first_ns)
-    return replace(measured, samples_per_query=slots[0].rows)
+    return replace(measured, info=info, samples_per_query=slots[0].rows)
 
 
 class _Feed:

@@ -26,13 +26,20 @@ def check_output(output: Path, *, force: bool) -> None:
     if output.exists() and not force:
         raise OutputError(f"{output} exists", expected="a new path", hint="--force replaces it")
     if output.exists() and not (output / "manifest.json").is_file():
-        raise OutputError(f"{output} is no bundle, so --force does not replace it", hint="choose another path")
+        raise OutputError(
+            f"{output} is no bundle, so --force does not replace it", hint="choose another path"
+        )
     if not output.parent.is_dir():
-        raise OutputError(f"{output} cannot be written: there is no folder {output.parent}", hint="make the folder first")
+        raise OutputError(
+            f"{output} cannot be written: there is no folder {output.parent}",
+            hint="make the folder first",
+        )
     try:
         tempfile.TemporaryFile(dir=output.parent).close()
     except OSError as error:
-        raise OutputError(f"{output.parent} cannot be written: {error.strerror}", hint="choose another place") from error
+        raise OutputError(
+            f"{output.parent} cannot be written: {error.strerror}", hint="choose another place"
+        ) from error
 
 
 @contextmanager
@@ -48,9 +55,13 @@ def staging(output: Path) -> Iterator[Path]:
         yield folder
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OutputError(f"no room is left for {output}", hint="make room, or choose another place") from error
+            raise OutputError(
+                f"no room is left for {output}", hint="make room, or choose another place"
+            ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise OutputError(f"{output} could not be written: {error.strerror}", hint="choose another place") from error
+            raise OutputError(
+                f"{output} could not be written: {error.strerror}", hint="choose another place"
+            ) from error
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -77,4 +88,7 @@ def write_json(path: Path, data: Mapping[str, Any], *, canonical: bool = False) 
     if canonical:
         path.write_bytes(canonical_json(data))
     else:
-        path.write_text(json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        path.write_text(
+            json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n",
+            encoding="utf-8",
+        )

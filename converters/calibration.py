@@ -85,7 +85,9 @@ def open_data(path: Path, *, samples: int, progress: Progress) -> Data:
         DataError: There is too little, it cannot be read, or the pictures show nothing.
     """
     if not path.exists():
-        raise DataError(f"there is no calibration data at {path}", expected="a video or a folder of pictures")
+        raise DataError(
+            f"there is no calibration data at {path}", expected="a video or a folder of pictures"
+        )
     folder = path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
     data = _folder(path, samples) if folder else _video(path, samples, progress)
     _examine(data, path, progress)
@@ -96,15 +98,21 @@ def _folder(path: Path, samples: int) -> Data:
     problems: list[str] = []
     files = list_images(path)
     shares = {file: int(hash_file(file)[:8], 16) / 2**32 for file in files}
-    parts = {
-        "calibration": [f for f in files if shares[f] < _CALIBRATE],
-        "selection": [f for f in files if _CALIBRATE <= shares[f] < _PROVE],
-        "proof": [f for f in files if shares[f] >= _PROVE],
-    }
-    return Data(path.name, "folder", *(_files_part(p, _spread(f, samples), problems) for p, f in parts.items()), problems=problems)
+    return Data(
+        path.name,
+        "folder",
+        _files_part("calibration", [f for f in files if shares[f] < _CALIBRATE], samples, problems),
+        _files_part(
+            "selection", [f for f in files if _CALIBRATE <= shares[f] < _PROVE], samples, problems
+        ),
+        _files_part("proof", [f for f in files if shares[f] >= _PROVE], samples, problems),
+        problems=problems,
+    )
 
 
-def _files_part(purpose: str, files: Sequence[Path], problems: list[str]) -> Part:
+def _files_part(purpose: str, files: Sequence[Path], most: int, problems: list[str]) -> Part:
+    files = _spread(files, most)
+
     def stream() -> Iterator[Image]:
         for file in files:
             image = read_image(file)
@@ -120,9 +128,14 @@ def _video(path: Path, samples: int, progress: Progress) -> Data:
     problems: list[str] = []
     total = _count_frames(path, problems, progress)
     first, last = int(total * _CALIBRATE), int(total * _PROVE)
-    ranges = {"calibration": (0, first), "selection": (first, last), "proof": (last, total)}
-    parts = [_video_part(path, p, _spread(range(*r), samples), problems) for p, r in ranges.items()]
-    return Data(path.name, "video", *parts, problems=problems)
+    return Data(
+        path.name,
+        "video",
+        _video_part(path, "calibration", range(first), samples, problems),
+        _video_part(path, "selection", range(first, last), samples, problems),
+        _video_part(path, "proof", range(last, total), samples, problems),
+        problems=problems,
+    )
 
 
 def _count_frames(path: Path, problems: list[str], progress: Progress) -> int:
@@ -137,13 +150,19 @@ def _count_frames(path: Path, problems: list[str], progress: Progress) -> int:
     finally:
         source.close()
     if count == 0:
-        raise DataError(f"{path} holds no frame that can be decoded", hint="check it with 'ffprobe'")
+        raise DataError(
+            f"{path} holds no frame that can be decoded", hint="check it with 'ffprobe'"
+        )
     if info.frames is not None and count + 2 < info.frames:
-        problems.append(f"{path.name} ended early: {count} of the {info.frames} frames it announces")
+        problems.append(
+            f"{path.name} ended early: {count} of the {info.frames} frames it announces"
+        )
     return count
 
 
-def _video_part(path: Path, purpose: str, indices: Sequence[int], problems: list[str]) -> Part:
+def _video_part(path: Path, purpose: str, frames: range, most: int, problems: list[str]) -> Part:
+    indices = _spread(frames, most)
+
     def stream() -> Iterator[Image]:
         wanted = set(indices)
         source, frame = VideoSource(str(path)), Frame()
@@ -167,20 +186,22 @@ def _examine(data: Data, path: Path, progress: Progress) -> None:
     """Reads the calibration part once: its digest, how many pictures there are, whether they show anything."""
     digest, seen, flat, done = hashlib.sha256(), set(), 0, 0
     for done, image in enumerate(data.calibration, 1):
-        pixels = hashlib.sha256(np.ascontiguousarray(image)).digest()
+        pixels = hashlib.sha256(np.ascontiguousarray(image).data).digest()
         digest.update(pixels)
         seen.add(pixels)
         flat += int(image.min() == image.max())
         progress("reading calibration data", done, data.calibration.count)
     if len(seen) < _LEAST_PICTURES:
         raise DataError(
-            f"{path} is too little to calibrate on", received=f"{len(seen)} different pictures of {data.calibration.count} in the calibration part",
+            f"{path} is too little to calibrate on",
+            received=f"{len(seen)} different pictures of {data.calibration.count} in the calibration part",
             expected="100 or more pictures of what the camera will see; at least a handful for a trial",
             hint="record a minute of video from the camera",
         )
     if flat >= len(seen):
         raise DataError(
-            f"the pictures in {path} show nothing: every one is a single colour", expected="pictures of what the camera will see",
+            f"the pictures in {path} show nothing: every one is a single colour",
+            expected="pictures of what the camera will see",
         )
     data.digest = digest.hexdigest()
     data.calibration.count = done

@@ -10,42 +10,82 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from edgevision.converters.convert import Conversion
+    from edgevision.converters.conversion import Conversion, Made
 
 __all__ = ["convert"]
 
 
-class _Size(click.ParamType):
-    """``640x640`` (height × width) or ``640``."""
-
-    name = "HxW"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", str(value).lower())
-        if match is None:
-            self.fail(f"{value!r} is no size; HEIGHTxWIDTH, such as 384x640, is", param, ctx)
-        height = int(match[1])
-        return height, int(match[2] or height)
+def _size(
+    _ctx: click.Context, _option: click.Parameter, text: str | None
+) -> tuple[int, int] | None:
+    """``640x384`` (height × width), or ``640`` for both."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", text.lower())
+    if match is None:
+        raise click.BadParameter(f"{text!r} is no size; HEIGHTxWIDTH, such as 384x640, is one")
+    return int(match[1]), int(match[2] or match[1])
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The bundle to write, DIR.evb.")
-@click.option("--preset", help="How the model is run: yolov8, nanodet, imagenet, efficientnet-lite.")
-@click.option("--config", type=click.Path(path_type=Path), help="The same as a TOML file of your own.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The bundle to write, DIR.evb.",
+)
+@click.option(
+    "--preset", help="How the model is run: yolov8, nanodet, imagenet, efficientnet-lite."
+)
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="The same as a TOML file of your own."
+)
 @click.option("--task", help="Task, in place of the preset's: detect, classify.")
 @click.option("--decoder", help="Decoder, in place of the preset's.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Class names, one a line.")
-@click.option("--size", type=_Size(), help="Input size, HEIGHTxWIDTH.")
+@click.option("--size", callback=_size, metavar="HxW", help="Input size, HEIGHTxWIDTH.")
 @click.option("--batch", type=click.IntRange(1, 1024), help="Rows of the input.")
-@click.option("--opset", type=click.IntRange(13, 21), default=17, show_default=True, help="Least opset of what is written.")
+@click.option(
+    "--opset",
+    type=click.IntRange(13, 21),
+    default=17,
+    show_default=True,
+    help="Least opset of what is written.",
+)
 @click.option("--precision", default="", help="Besides fp32: int8.")
 @click.option("--target", default="x86", show_default=True, help="INT8 schemes to write: x86, trt.")
-@click.option("--calibration", type=click.Path(path_type=Path), help="A video, or a folder of pictures, like what the camera will see.")
-@click.option("--samples", type=click.IntRange(2, 100_000), default=200, show_default=True, help="At most so many pictures of it.")
-@click.option("--min-agreement", "least", type=click.FloatRange(0, 1), default=0.95, show_default=True, help="Agreement with fp32 that passes.")
-@click.option("--golden", default="synthetic", show_default=True, metavar="DATA|synthetic|none", help="Golden frames to store in the bundle.")
-@click.option("--keep-passing", is_flag=True, help="Write the variants that passed although others did not.")
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    help="A video, or a folder of pictures, like what the camera will see.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(2, 100_000),
+    default=200,
+    show_default=True,
+    help="At most so many pictures of it.",
+)
+@click.option(
+    "--min-agreement",
+    "least",
+    type=click.FloatRange(0, 1),
+    default=0.95,
+    show_default=True,
+    help="Agreement with fp32 that passes.",
+)
+@click.option(
+    "--golden",
+    default="synthetic",
+    show_default=True,
+    metavar="DATA|synthetic|none",
+    help="Golden frames to store in the bundle.",
+)
+@click.option(
+    "--keep-passing", is_flag=True, help="Write the variants that passed although others did not."
+)
 @click.option("--force", is_flag=True, help="Replace a bundle that exists.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
 def convert(model: Path, output: Path, least: float, as_json: bool, **options: Any) -> int:
@@ -56,7 +96,7 @@ def convert(model: Path, output: Path, least: float, as_json: bool, **options: A
     compared with fp32 on pictures that had no part in making it. A variant that misses
     --min-agreement means exit status 3 and no bundle; the report is in DIR.evb.rejected.
     """
-    from edgevision.converters.convert import Order
+    from edgevision.converters.conversion import Order
     from edgevision.converters.convert import convert as run_convert
     from edgevision.converters.report import report_json
     from edgevision.converters.settings import Overrides
@@ -67,9 +107,13 @@ def convert(model: Path, output: Path, least: float, as_json: bool, **options: A
     unwind_on_sigterm()
     names = ("preset", "config", "task", "decoder", "labels", "size", "batch")
     order = Order(
-        model=model, output=Path(str(output).rstrip("/")), least=least,
+        model=model,
+        output=Path(str(output).rstrip("/")),
+        least=least,
         overrides=Overrides(**{name: options.pop(name) for name in names}),
-        precisions=_words(options.pop("precision")), targets=_words(options.pop("target")), **options,
+        precisions=_words(options.pop("precision")),
+        targets=_words(options.pop("target")),
+        **options,
     )
     try:
         with Progress(quiet=as_json) as progress:
@@ -78,7 +122,11 @@ def convert(model: Path, output: Path, least: float, as_json: bool, **options: A
         if as_json:
             _print_rejected(order.output)
         raise error
-    click.echo(json.dumps(report_json(conversion), indent=2, ensure_ascii=False) if as_json else _text(conversion))
+    click.echo(
+        json.dumps(report_json(conversion), indent=2, ensure_ascii=False)
+        if as_json
+        else _text(conversion)
+    )
     return 0
 
 
@@ -96,19 +144,30 @@ def _print_rejected(output: Path) -> None:
 
 
 def _text(conversion: Conversion) -> str:
-    from edgevision.text import size_text
-
-    lines = []
-    for made in conversion.made:
-        timing = conversion.timings[made.variant.id]
-        line = f"{made.variant.id:<10} {size_text(made.variant.size_bytes):>9}  {timing['latency_ms']['p50']:8.2f} ms"
-        if made.proof is not None:
-            agreement = made.proof.agreement
-            line += f"  {timing['speedup']:.2f}×  {agreement['metric']} {agreement['value']:.4f} on {agreement['samples']} samples: {agreement['verdict']}"
-        lines.append(line)
+    lines = [_line(made, conversion.timings[made.variant.id]) for made in conversion.made]
     output = conversion.order.output
     lines.append(f"written: {output} (read {output}/report.md)")
-    slower = [m.variant.id for m in conversion.made if "x86" in m.variant.targets and conversion.timings[m.variant.id]["speedup"] < 1]
+    slower = [
+        m.variant.id
+        for m in conversion.made
+        if "x86" in m.variant.targets and conversion.timings[m.variant.id]["speedup"] < 1
+    ]
     if slower:
-        lines.append(f"note: {', '.join(slower)} is not faster than fp32 on this machine, so fp32 is what runs here by default")
+        lines.append(
+            f"note: {', '.join(slower)} is not faster than fp32 on this machine, so fp32 is what runs here by default"
+        )
     return "\n".join(lines)
+
+
+def _line(made: Made, timing: dict[str, Any]) -> str:
+    from edgevision.text import size_text
+
+    size, latency = size_text(made.variant.size_bytes), timing["latency_ms"]["p50"]
+    line = f"{made.variant.id:<10} {size:>9}  {latency:8.2f} ms"
+    if made.proof is None:
+        return line
+    found = made.proof.agreement
+    proof = (
+        f"{found['metric']} {found['value']:.4f} on {found['samples']} samples: {found['verdict']}"
+    )
+    return f"{line}  {timing['speedup']:.2f}×  {proof}"

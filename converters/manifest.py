@@ -4,30 +4,39 @@ from __future__ import annotations
 
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 
 from edgevision import __version__
-from edgevision.benchmarks.environment import environment
+from edgevision.benchmarks.environment import read_environment
 from edgevision.bundle import MANIFEST, SCHEMA, hash_file
 from edgevision.converters.bundle_writer import write_json
+from edgevision.converters.conversion import Conversion, Made
 from edgevision.converters.prove import load
 from edgevision.converters.report import report_json, report_markdown
 from edgevision.device import cpu_features
 from edgevision.golden import golden_record
 from edgevision.progress import Progress
 
-if TYPE_CHECKING:
-    from edgevision.converters.convert import Conversion, Made
-
 __all__ = ["write_bundle"]
 
 #: Flags of the processor that change what int8 and fp32 kernels compute, and so belong to the provenance.
-_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm")
+_FEATURES = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "asimddp",
+    "i8mm",
+)
 
 
-def write_bundle(conversion: Conversion, folder: Path, *, rejected: bool, progress: Progress) -> None:
+def write_bundle(
+    conversion: Conversion, folder: Path, *, rejected: bool, progress: Progress
+) -> None:
     """Writes the rest of the bundle into the folder that holds its ONNX files.
 
     Args:
@@ -38,7 +47,9 @@ def write_bundle(conversion: Conversion, folder: Path, *, rejected: bool, progre
     """
     write_json(folder / "report.json", report_json(conversion))
     (folder / "report.md").write_text(report_markdown(conversion), encoding="utf-8")
-    write_json(folder / "timings.json", {"variants": conversion.timings, "environment": environment()})
+    write_json(
+        folder / "timings.json", {"variants": conversion.timings, "environment": read_environment()}
+    )
     if rejected:
         return
     kept = [made for made in conversion.made if made.passed]
@@ -46,7 +57,9 @@ def write_bundle(conversion: Conversion, folder: Path, *, rejected: bool, progre
     write_json(folder / MANIFEST, _manifest(conversion, kept, golden, folder), canonical=True)
 
 
-def _write_golden(conversion: Conversion, kept: list[Made], folder: Path, progress: Progress) -> dict[str, Any]:
+def _write_golden(
+    conversion: Conversion, kept: list[Made], folder: Path, progress: Progress
+) -> dict[str, Any]:
     if not conversion.golden:
         return {"frames": [], "results": {}, "source": "none"}
     (folder / "golden").mkdir()
@@ -64,10 +77,16 @@ def _write_golden(conversion: Conversion, kept: list[Made], folder: Path, progre
         results[made.variant.id] = name
         progress("golden frames", done, len(kept))
     source = conversion.order.golden
-    return {"frames": frames, "results": results, "source": source if source == "synthetic" else "own"}
+    return {
+        "frames": frames,
+        "results": results,
+        "source": source if source == "synthetic" else "own",
+    }
 
 
-def _manifest(conversion: Conversion, kept: list[Made], golden: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _manifest(
+    conversion: Conversion, kept: list[Made], golden: dict[str, Any], folder: Path
+) -> dict[str, Any]:
     spec, order = conversion.spec, conversion.order
     others = ["report.json", *golden["frames"], *golden["results"].values()]
     return {
@@ -121,7 +140,11 @@ def _provenance(conversion: Conversion) -> dict[str, Any]:
     packages = ("numpy", "onnx", "onnxruntime")
     return {
         "source": {"file": order.model.name, "sha256": hash_file(order.model)},
-        "tools": {"edgevision": __version__, "opencv": cv2.__version__, **{p: metadata.version(p) for p in packages}},
+        "tools": {
+            "edgevision": __version__,
+            "opencv": cv2.__version__,
+            **{p: metadata.version(p) for p in packages},
+        },
         "cpu_features": [f for f in _FEATURES if f in cpu_features()],
         "options": {
             "preset": order.overrides.preset,

@@ -15,12 +15,17 @@ from edgevision.backends import BackendOptions, Variant
 from edgevision.bundle import Bundle, Choice
 from edgevision.clock import now_ns
 from edgevision.frame import Image
-from edgevision.metrics.agreement import THRESHOLDS, Agreement, ClassificationAgreement, DetectionAgreement
+from edgevision.metrics.agreement import (
+    THRESHOLDS,
+    Agreement,
+    ClassificationAgreement,
+    DetectionAgreement,
+)
 from edgevision.metrics.tensors import TensorAgreement
 from edgevision.model import Model, load_variant
 from edgevision.percentiles import summary_ms
 
-__all__ = ["Proof", "compare_speed", "load", "prove"]
+__all__ = ["LEAST_DETECTIONS", "LEAST_FRAMES", "Proof", "compare_speed", "load", "prove"]
 
 #: Under this many pictures, or reference detections, a number would say nothing: the verdict is ``insufficient``.
 LEAST_FRAMES = 50
@@ -65,11 +70,20 @@ def load(variant: Variant, *, own_score: bool = False) -> Model:
     if variant.spec.task == "detect" and not own_score:
         params["score"] = min(min(THRESHOLDS), float(params.get("score", 1.0)))
     bundle = Bundle(variant.file, variant.id, "", {variant.id: variant}, {})
-    return load_variant(bundle, Choice(variant, "proof"), BackendOptions(), backend="ort", params=params)
+    return load_variant(
+        bundle, Choice(variant, "proof"), BackendOptions(), backend="ort", params=params
+    )
 
 
 def prove(
-    reference: Model, candidate: Model, frames: Iterable[Image], *, total: int, least: float, stage: str, progress: Progress
+    reference: Model,
+    candidate: Model,
+    frames: Iterable[Image],
+    *,
+    total: int,
+    least: float,
+    stage: str,
+    progress: Progress,
 ) -> Proof:
     """Runs both variants on every frame.
 
@@ -100,7 +114,9 @@ def prove(
     )
 
 
-def compare_speed(models: dict[str, Model], image: Image, progress: Progress) -> dict[str, dict[str, Any]]:
+def compare_speed(
+    models: dict[str, Model], image: Image, progress: Progress
+) -> dict[str, dict[str, Any]]:
     """Inference times of several variants on one picture, taken in turn so that a noisy machine is fair to all.
 
     Returns:
@@ -120,7 +136,10 @@ def compare_speed(models: dict[str, Model], image: Image, progress: Progress) ->
     medians = {name: float(np.median(values)) for name, values in times.items()}
     first = medians[next(iter(models))]
     return {
-        name: {"latency_ms": summary_ms(np.array(values)), "speedup": round(first / medians[name], 3)}
+        name: {
+            "latency_ms": summary_ms(np.array(values)),
+            "speedup": round(first / medians[name], 3),
+        }
         for name, values in times.items()
     }
 

@@ -108,8 +108,8 @@ def _error_spread(gram: NDArray[np.float32]) -> NDArray[np.float32]:
             break
         except np.linalg.LinAlgError:  # few samples, or one input that dwarfs all others
             damping *= 10
-    # H = R·Rᵀ with R upper, so H⁻¹ = UᵀU with U = R⁻¹. R's condition is the root of H's:
-    # float32 is enough for it, at half the memory.
+    # H = R·Rᵀ with R upper, so H⁻¹ = UᵀU with U = R⁻¹. With this damping float32 is enough:
+    # its error, at most K·6e-8 of the mean diagonal, is far below 1 %; and it halves the memory.
     upper: NDArray[np.float32] = np.triu(np.linalg.inv(root))
     return upper
 
@@ -119,7 +119,7 @@ def _damped_root(gram: NDArray[np.float32], damping: float) -> NDArray[np.float3
     length = gram.shape[-1]
     level = np.diagonal(gram, axis1=1, axis2=2).mean(axis=1)
     level = np.where(level > 0, level, 1.0)
-    flipped = gram[:, ::-1, ::-1].astype(np.float64)
+    flipped = gram[:, ::-1, ::-1].copy()
     flipped[:, range(length), range(length)] += (damping * level)[:, None]
-    root: NDArray[np.float32] = np.linalg.cholesky(flipped)[:, ::-1, ::-1].astype(np.float32)
-    return root
+    root: NDArray[np.float32] = np.linalg.cholesky(flipped)
+    return root[:, ::-1, ::-1]

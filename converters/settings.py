@@ -76,7 +76,9 @@ def resolve(
     return replace(spec, input=replace(sized, tensor=picture.name))
 
 
-def fixed_shapes(spec: ModelSpec, inputs: Sequence[TensorSpec], batch: int | None) -> dict[str, list[int | str]]:
+def fixed_shapes(
+    spec: ModelSpec, inputs: Sequence[TensorSpec], batch: int | None
+) -> dict[str, list[int | str]]:
     """The shapes to clean the graph with: the picture input's by the spec, open dims of others set to 1."""
     picture = image_input(spec.input, {t.name: t for t in inputs})
     shapes: dict[str, list[int | str]] = {
@@ -99,7 +101,8 @@ def read_labels(path: Path) -> tuple[str, ...]:
     names = [printable(line.strip()) for line in text.rstrip().splitlines()]
     if not names or not all(names):
         raise SpecError(
-            f"{path} is no list of labels", received=f"an empty name in line {names.index('') + 1}" if names else "no names",
+            f"{path} is no list of labels",
+            received=f"an empty name in line {names.index('') + 1}" if names else "no names",
             expected="one class name a line, in the order of the model's classes",
         )
     return tuple(names)
@@ -109,7 +112,9 @@ def _base(
     asked: Overrides, metadata: Mapping[str, str], inputs: Sequence[TensorSpec], model_name: str
 ) -> ModelSpec:
     if asked.preset is not None and asked.config is not None:
-        raise UsageError("--preset and --config both say how the model is run", expected="one of them")
+        raise UsageError(
+            "--preset and --config both say how the model is run", expected="one of them"
+        )
     if asked.preset is not None:
         return ModelSpec.from_dict(presets.load(asked.preset))
     if asked.config is not None:
@@ -117,7 +122,8 @@ def _base(
     found = spec_from_metadata(metadata, inputs)
     if found is None:
         raise UsageError(
-            f"{model_name} does not say how it is run", received="inputs " + "; ".join(map(str, inputs)),
+            f"{model_name} does not say how it is run",
+            received="inputs " + "; ".join(map(str, inputs)),
             expected="--preset, --config, or a model exported by Ultralytics or edgevision",
             hint="--preset with one of: " + ", ".join(presets.names()),
         )
@@ -127,7 +133,8 @@ def _base(
 def _config(path: Path) -> dict[str, Any]:
     text = _read_text(path, "a TOML file with task, labels, [input] and [output]")
     try:
-        return tomllib.loads(text)
+        config: dict[str, Any] = tomllib.loads(text)
+        return config
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{path} is no TOML: {error}", hint="docs/convert.md shows one") from error
 
@@ -135,7 +142,9 @@ def _config(path: Path) -> dict[str, Any]:
 def _read_text(path: Path, expected: str) -> str:
     try:
         if path.stat().st_size > _LARGEST_TEXT:
-            raise SpecError(f"{path} is too large", received=f"{path.stat().st_size:,} bytes", expected=expected)
+            raise SpecError(
+                f"{path} is too large", received=f"{path.stat().st_size:,} bytes", expected=expected
+            )
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpecError(f"{path} is no text in UTF-8", expected=expected) from error

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from edgevision.model import open_model as open
     from edgevision.results import Classification, Detections
 
-__all__ = ["Classification", "Detections", "EdgevisionError", "Frame", "Model", "__version__", "open"]
+__all__ = [
+    "Classification",
+    "Detections",
+    "EdgevisionError",
+    "Frame",
+    "Model",
+    "__version__",
+    "open",
+]
 
 __version__ = "0.1.0"
 

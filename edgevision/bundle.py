@@ -22,7 +22,16 @@ from edgevision.onnx_header import read_header
 from edgevision.spec import ModelSpec
 from edgevision.text import printable
 
-__all__ = ["MANIFEST", "SCHEMA", "Bundle", "Choice", "canonical_json", "choose", "hash_file", "open_bundle"]
+__all__ = [
+    "MANIFEST",
+    "SCHEMA",
+    "Bundle",
+    "Choice",
+    "canonical_json",
+    "choose",
+    "hash_file",
+    "open_bundle",
+]
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
@@ -65,7 +74,8 @@ class Bundle:
         if found != wanted:
             raise BundleError(
                 f"{name} in {self.path} is not the file this bundle was made with",
-                received=f"SHA-256 {found[:16]}…", expected=f"{wanted[:16]}…",
+                received=f"SHA-256 {found[:16]}…",
+                expected=f"{wanted[:16]}…",
                 hint="copy the bundle again, or convert the model again",
             )
 
@@ -89,7 +99,9 @@ def open_bundle(path: Path) -> Bundle:
     if path.is_dir():
         return _open_folder(path)
     if not path.exists():
-        raise BundleError(f"there is no {path}", expected="a bundle (a folder ending in .evb) or an ONNX file")
+        raise BundleError(
+            f"there is no {path}", expected="a bundle (a folder ending in .evb) or an ONNX file"
+        )
     return _open_file(path)
 
 
@@ -102,7 +114,10 @@ def choose(bundle: Bundle, *, variant: str | None = None, precision: str | None 
     variants = bundle.variants
     if variant is not None:
         if variant not in variants:
-            raise UsageError(f"there is no variant {variant!r} in {bundle.path}", expected="one of: " + ", ".join(variants))
+            raise UsageError(
+                f"there is no variant {variant!r} in {bundle.path}",
+                expected="one of: " + ", ".join(variants),
+            )
         return Choice(variants[variant], "asked for")
     fitting = [v for v in variants.values() if precision in (None, v.precision)]
     if not fitting:
@@ -120,7 +135,9 @@ def choose(bundle: Bundle, *, variant: str | None = None, precision: str | None 
     plain = variants.get("fp32")
     if plain in fitting and plain is not None:
         return Choice(plain, f"no other variant is the default for {_machine()}")
-    return Choice(fitting[0], "the only one that fits" if len(fitting) == 1 else "the first that fits")
+    return Choice(
+        fitting[0], "the only one that fits" if len(fitting) == 1 else "the first that fits"
+    )
 
 
 def safe_file(folder: Path, name: str) -> Path:
@@ -131,16 +148,25 @@ def safe_file(folder: Path, name: str) -> Path:
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise BundleError(
-            f"the manifest of {folder} names an unsafe file", received=printable(repr(name)),
-            expected="a plain relative path of letters, digits, '.', '_' and '-'", hint="do not use this bundle",
+            f"the manifest of {folder} names an unsafe file",
+            received=printable(repr(name)),
+            expected="a plain relative path of letters, digits, '.', '_' and '-'",
+            hint="do not use this bundle",
         )
     path = folder
     for part in name.split("/"):
         path = path / part
         if path.is_symlink():
-            raise BundleError(f"{name} in {folder} is a link", expected="plain files only", hint="do not use this bundle")
+            raise BundleError(
+                f"{name} in {folder} is a link",
+                expected="plain files only",
+                hint="do not use this bundle",
+            )
     if not path.is_file():
-        raise BundleError(f"{name} is missing from {folder}", hint="copy the bundle again, or convert the model again")
+        raise BundleError(
+            f"{name} is missing from {folder}",
+            hint="copy the bundle again, or convert the model again",
+        )
     return path
 
 
@@ -155,7 +181,9 @@ def hash_file(path: Path) -> str:
 
 def canonical_json(data: Mapping[str, Any]) -> bytes:
     """The one spelling of a JSON object: sorted keys, no spaces, UTF-8."""
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(
+        data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
 
 
 def _open_file(path: Path) -> Bundle:
@@ -163,7 +191,8 @@ def _open_file(path: Path) -> Bundle:
     found = spec_from_metadata(header.metadata, header.inputs)
     if found is None:
         raise SpecError(
-            f"{path.name} does not say how to run it", received="inputs " + "; ".join(map(str, header.inputs)),
+            f"{path.name} does not say how to run it",
+            received="inputs " + "; ".join(map(str, header.inputs)),
             expected="metadata from edgevision or from Ultralytics' exporter",
             hint=f"edgevision convert {path.name} --preset NAME -o {path.stem}.evb",
         )
@@ -175,10 +204,14 @@ def _open_file(path: Path) -> Bundle:
 
 def _open_folder(path: Path) -> Bundle:
     if not (path / MANIFEST).exists():
-        raise BundleError(f"{path} is no bundle: it has no {MANIFEST}", hint="'edgevision convert' makes bundles")
+        raise BundleError(
+            f"{path} is no bundle: it has no {MANIFEST}", hint="'edgevision convert' makes bundles"
+        )
     file = safe_file(path, MANIFEST)
     if file.stat().st_size > _LARGEST_MANIFEST:
-        raise BundleError(f"{file} is too large to be true", received=f"{file.stat().st_size:,} bytes")
+        raise BundleError(
+            f"{file} is too large to be true", received=f"{file.stat().st_size:,} bytes"
+        )
     try:
         manifest = json.loads(file.read_bytes())
         schema = manifest["schema"]
@@ -186,13 +219,17 @@ def _open_folder(path: Path) -> Bundle:
         raise _damaged(path, f"{MANIFEST} cannot be read: {error}") from error
     if not isinstance(schema, int) or schema > SCHEMA:
         raise BundleError(
-            f"{path} was written by a newer edgevision", received=f"schema {printable(str(schema), 20)}",
-            expected=f"at most {SCHEMA}", hint="upgrade edgevision on this machine",
+            f"{path} was written by a newer edgevision",
+            received=f"schema {printable(str(schema), 20)}",
+            expected=f"at most {SCHEMA}",
+            hint="upgrade edgevision on this machine",
         )
     try:
         variants = [_variant(path, manifest, entry) for entry in manifest["variants"]]
         identity = hashlib.sha256(canonical_json(manifest)).hexdigest()
-        bundle = Bundle(path, str(manifest["name"]), identity, {v.id: v for v in variants}, manifest)
+        bundle = Bundle(
+            path, str(manifest["name"]), identity, {v.id: v for v in variants}, manifest
+        )
         for name, value in bundle.files.items():
             _check_entry(path, name, value)
     except SpecError as error:
@@ -208,12 +245,23 @@ def _open_folder(path: Path) -> Bundle:
 
 def _variant(path: Path, manifest: Mapping[str, Any], entry: Mapping[str, Any]) -> Variant:
     spec = ModelSpec.from_dict(
-        {"task": manifest["task"], "labels": manifest["labels"], "input": entry["input"], "output": entry["output"]}
+        {
+            "task": manifest["task"],
+            "labels": manifest["labels"],
+            "input": entry["input"],
+            "output": entry["output"],
+        }
     )
     file = safe_file(path, entry["file"])
     return Variant(
-        id=str(entry["id"]), precision=str(entry["precision"]), file=file, spec=spec, sha256=str(entry["sha256"]),
-        size_bytes=file.stat().st_size, opset=int(entry["opset"]), targets=tuple(entry["targets"]),
+        id=str(entry["id"]),
+        precision=str(entry["precision"]),
+        file=file,
+        spec=spec,
+        sha256=str(entry["sha256"]),
+        size_bytes=file.stat().st_size,
+        opset=int(entry["opset"]),
+        targets=tuple(entry["targets"]),
         verified=tuple(entry.get("verified", ())),
     )
 
@@ -225,7 +273,9 @@ def _check_entry(path: Path, name: str, value: str) -> None:
 
 
 def _damaged(path: Path, what: str) -> BundleError:
-    return BundleError(f"{path} is damaged: {what}", hint="copy the bundle again, or convert the model again")
+    return BundleError(
+        f"{path} is damaged: {what}", hint="copy the bundle again, or convert the model again"
+    )
 
 
 def _machine() -> str:

@@ -16,11 +16,20 @@ __all__ = ["cli", "main"]
 
 #: Verb → where its command is, and its line of help (which would otherwise need the import).
 VERBS = {
-    "convert": ("edgevision.converters.cli:convert", "Turn a trained model into a bundle whose accuracy is proven."),
-    "run": ("edgevision.commands:run", "Run a model on a video, a folder of pictures or a synthetic source."),
+    "convert": (
+        "edgevision.converters.cli:convert",
+        "Turn a trained model into a bundle whose accuracy is proven.",
+    ),
+    "run": (
+        "edgevision.commands:run",
+        "Run a model on a video, a folder of pictures or a synthetic source.",
+    ),
     "bench": ("edgevision.benchmarks.cli:bench", "Measure latency and throughput on this machine."),
     "inspect": ("edgevision.commands:inspect", "Show what a bundle or an ONNX file holds."),
-    "verify": ("edgevision.commands:verify", "Check a bundle's hashes and its golden frames on this machine."),
+    "verify": (
+        "edgevision.commands:verify",
+        "Check a bundle's hashes and its golden frames on this machine.",
+    ),
 }
 
 
@@ -42,9 +51,13 @@ class _Verbs(click.Group):
             formatter.write_dl([(verb, text) for verb, (_, text) in VERBS.items()])
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="edgevision")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error; works after the verb too.")
+@click.option(
+    "--debug", is_flag=True, help="Show the traceback of an error; works after the verb too."
+)
 def cli(debug: bool) -> None:
     """Take a trained vision model to an edge device: convert, prove, run, measure."""
     del debug  # main() takes it out of the arguments, wherever it stands
@@ -74,7 +87,12 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except MemoryError as error:
-        _show(EdgevisionError("there is not enough memory", hint="a smaller --size or fewer --threads"), debug=debug)
+        _show(
+            EdgevisionError(
+                "there is not enough memory", hint="a smaller --size or fewer --threads"
+            ),
+            debug=debug,
+        )
         return _traced(error, debug=debug)
 
 

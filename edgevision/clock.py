@@ -46,5 +46,7 @@ class StageRing:
     def _ordered(self) -> NDArray[np.int64]:
         size = len(self._ns)
         if self.count <= size:
-            return self._ns[: self.count].copy()
-        return np.roll(self._ns, -(self.count % size), axis=0)
+            return np.array(self._ns[: self.count])
+        start = self.count % size
+        ordered: NDArray[np.int64] = np.concatenate([self._ns[start:], self._ns[:start]])
+        return ordered

@@ -18,12 +18,25 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--precision", help="Only variants of this precision, such as fp32 or int8."),
         click.option("--variant", help="The variant with this id."),
         click.option("--backend", default="auto", show_default=True, help="Engine: auto, ort, …"),
-        click.option("--compute", help="Precision to really execute in, where the engine has a choice."),
-        click.option("--hint", type=click.Choice(["latency", "throughput"]), default="latency", show_default=True,
-                     help="One inference on all threads, or several at once on one thread each."),
-        click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads; 0 is every core."),
-        click.option("--score", type=click.FloatRange(0, 1), help="Least score, in place of the bundle's."),
-        click.option("--iou", type=click.FloatRange(0, 1), help="NMS overlap, in place of the bundle's."),
+        click.option(
+            "--compute", help="Precision to really execute in, where the engine has a choice."
+        ),
+        click.option(
+            "--hint",
+            type=click.Choice(["latency", "throughput"]),
+            default="latency",
+            show_default=True,
+            help="One inference on all threads, or several at once on one thread each.",
+        ),
+        click.option(
+            "--threads", type=click.IntRange(0), default=0, help="CPU threads; 0 is every core."
+        ),
+        click.option(
+            "--score", type=click.FloatRange(0, 1), help="Least score, in place of the bundle's."
+        ),
+        click.option(
+            "--iou", type=click.FloatRange(0, 1), help="NMS overlap, in place of the bundle's."
+        ),
         click.option("--classes", help="Only these classes: names or ids, joined by commas."),
     ]
     for option in reversed(options):
@@ -35,7 +48,11 @@ def split_classes(text: str | None) -> list[str | int] | None:
     """``"person,2"`` → ``["person", 2]``."""
     if text is None:
         return None
-    return [int(part) if part.isdigit() else part for part in (p.strip() for p in text.split(",")) if part]
+    return [
+        int(part) if part.isdigit() else part
+        for part in (p.strip() for p in text.split(","))
+        if part
+    ]
 
 
 @click.command(context_settings={"show_default": False})
@@ -44,7 +61,9 @@ def split_classes(text: str | None) -> list[str | int] | None:
 @click.argument("sinks", nargs=-1, metavar="[SINK]...")
 @engine_options
 @click.option("--frames", type=click.IntRange(1), help="Stop after so many frames.")
-@click.option("--stats", type=click.Path(path_type=Path), help="Write the summary as JSON to this file.")
+@click.option(
+    "--stats", type=click.Path(path_type=Path), help="Write the summary as JSON to this file."
+)
 @click.option("--force", is_flag=True, help="Overwrite outputs that exist.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as JSON on stdout.")
 def run(model: Path, source: str, sinks: Sequence[str], **options: Any) -> int:
@@ -69,7 +88,9 @@ def inspect(path: Path, as_json: bool) -> None:
     from edgevision.inspection import inspect_path, inspection_text
 
     facts = inspect_path(path)
-    click.echo(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else inspection_text(facts))
+    click.echo(
+        json.dumps(facts, indent=2, ensure_ascii=False) if as_json else inspection_text(facts)
+    )
 
 
 @click.command()
@@ -84,4 +105,3 @@ def verify(bundle: Path, backend: str, as_json: bool) -> int:
     from edgevision.verification import verify_bundle
 
     return verify_bundle(bundle, backend=backend, as_json=as_json)
-

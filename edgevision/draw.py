@@ -95,7 +95,7 @@ class _Style:
         # 0.4 is the smallest font that can be read, and 1 suits 1080 lines; 4K gets 2.
         scale = min(max(min(image.shape[:2]) / 1080, 0.4), 4.0)
         return cls(
-            line=max(1, round(2.5 * scale)),
+            line=max(1, round(3 * scale)),
             font_scale=scale,
             font_line=max(1, round(2 * scale)),
             margin=max(2, round(6 * scale)),

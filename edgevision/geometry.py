@@ -81,7 +81,7 @@ class Transform:
         # One plane a coordinate: numpy allocates copies and buffers where a result interleaves with
         # what it is made of, or has another dtype.
         planes = np.empty((4, len(boxes)), np.float64)
-        if b == 0 and c == 0:
+        if b == 0 and c == 0 and a > 0 and d > 0:
             np.copyto(planes, boxes.T)
             for plane, gain, offset in zip(planes, (a, d, a, d), (x, y, x, y), strict=True):
                 plane *= gain

@@ -37,7 +37,9 @@ def golden_frames(bundle: Bundle) -> list[Image]:
         bundle.check(name)
         image = read_image(safe_file(bundle.path, name))
         if image is None:
-            raise BundleError(f"{name} in {bundle.path} is no picture", hint="convert the model again")
+            raise BundleError(
+                f"{name} in {bundle.path} is no picture", hint="convert the model again"
+            )
         frames.append(image)
     return frames
 
@@ -74,7 +76,9 @@ def compare(model: Model, image: Image, stored: Mapping[str, Any], threshold: fl
         stored: What `golden_record` made of it.
         threshold: The decoder's least score; what lies this close to it is left out.
     """
-    precision = model.executed.compute if model.variant.precision == "fp32" else model.variant.precision
+    precision = (
+        model.executed.compute if model.variant.precision == "fp32" else model.variant.precision
+    )
     result, outputs = model.pipeline.examine(image)
     wanted = _result(stored["result"], model.labels)
     differences = same_result(wanted, result, TOLERANCE.get(precision, 0.10), threshold=threshold)  # type: ignore[arg-type]
@@ -85,7 +89,9 @@ def compare(model: Model, image: Image, stored: Mapping[str, Any], threshold: fl
             continue
         cosine = _cosine(np.asarray(sample["values"]), _sample(outputs[name]))
         if not cosine >= least:
-            differences.append(f"output {name}: cosine {cosine:.4f} to the stored sample, at least {least} expected")
+            differences.append(
+                f"output {name}: cosine {cosine:.4f} to the stored sample, at least {least} expected"
+            )
     return differences
 
 
@@ -108,7 +114,9 @@ def _result(data: Mapping[str, Any], labels: tuple[str, ...]) -> Result:
     if "classes" in data:
         rows = data["classes"]
         return Classification(
-            np.array([r["class_id"] for r in rows], np.int32), np.array([r["score"] for r in rows], np.float32), labels
+            np.array([r["class_id"] for r in rows], np.int32),
+            np.array([r["score"] for r in rows], np.float32),
+            labels,
         )
     rows = data["detections"]
     return Detections(

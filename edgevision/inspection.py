@@ -22,7 +22,13 @@ def inspect_path(path: Path) -> dict[str, Any]:
     if path.is_dir():
         return _bundle_facts(open_bundle(path))
     header = read_header(path)
-    return {"kind": "model", "path": str(path), "size_bytes": path.stat().st_size, "graph": _graph(header), **_own_spec(header)}
+    return {
+        "kind": "model",
+        "path": str(path),
+        "size_bytes": path.stat().st_size,
+        "graph": _graph(header),
+        **_own_spec(header),
+    }
 
 
 def inspection_text(facts: dict[str, Any]) -> str:
@@ -69,7 +75,9 @@ def _graph(header: OnnxHeader) -> dict[str, Any]:
         "inputs": [_tensor(t) for t in header.inputs],
         "outputs": [_tensor(t) for t in header.outputs],
         "ops": dict(header.ops.most_common()),
-        "weights": {dtype: {"tensors": n, "bytes": size} for dtype, (n, size) in header.weights.items()},
+        "weights": {
+            dtype: {"tensors": n, "bytes": size} for dtype, (n, size) in header.weights.items()
+        },
         "metadata": sorted(header.metadata),
     }
 
@@ -97,24 +105,38 @@ def _bundle_lines(facts: dict[str, Any]) -> list[str]:
     ]
     for variant_id, variant in facts["variants"].items():
         proven = "; ".join(
-            f"{v.get('metric')} {v.get('value')} on {v.get('backend')}: {v.get('verdict')}" for v in variant["verified"]
+            f"{v.get('metric')} {v.get('value')} on {v.get('backend')}: {v.get('verdict')}"
+            for v in variant["verified"]
         )
-        lines += ["", f"{variant_id}  {size_text(variant['size_bytes'])}, opset {variant['opset']}, for {', '.join(variant['targets']) or 'anything'}"]
+        size, targets = size_text(variant["size_bytes"]), ", ".join(variant["targets"])
+        lines += [
+            "",
+            f"{variant_id}  {size}, opset {variant['opset']}, for {targets or 'anything'}",
+        ]
         lines += [f"  proof    {proven}"] if proven else []
-        lines += _graph_lines(variant["graph"]) + [_input_line(variant["input_spec"]), _output_line(variant["output_spec"])]
+        lines += _graph_lines(variant["graph"])
+        lines += [_input_line(variant["input_spec"]), _output_line(variant["output_spec"])]
     return lines
 
 
 def _model_lines(facts: dict[str, Any]) -> list[str]:
     graph = facts["graph"]
     opsets = ", ".join(f"{domain} {version}" for domain, version in graph["opsets"].items())
-    lines = [f"{facts['path']}  {size_text(facts['size_bytes'])}, {graph['producer'] or 'unknown producer'}, opset {opsets}"]
+    lines = [
+        f"{facts['path']}  {size_text(facts['size_bytes'])}, {graph['producer'] or 'unknown producer'}, opset {opsets}"
+    ]
     lines += _graph_lines(graph)
     spec = facts["spec"]
     if spec:
-        lines += [_input_line(spec["input"]), _output_line(spec["output"]), f"  task     {spec['task']}, {len(spec['labels'])} classes"]
+        lines += [
+            _input_line(spec["input"]),
+            _output_line(spec["output"]),
+            f"  task     {spec['task']}, {len(spec['labels'])} classes",
+        ]
     else:
-        lines.append(f"  spec     none: {facts.get('spec_problem', 'convert it with --preset NAME to make it runnable')}")
+        lines.append(
+            f"  spec     none: {facts.get('spec_problem', 'convert it with --preset NAME to make it runnable')}"
+        )
     return lines
 
 
@@ -134,7 +156,11 @@ def _tensor_text(tensor: dict[str, Any]) -> str:
 
 
 def _input_line(spec: dict[str, Any]) -> str:
-    size = "×".join(map(str, spec["size"])) if spec["size"] else f"any multiple of {spec['multiple_of']}"
+    size = (
+        "×".join(map(str, spec["size"]))
+        if spec["size"]
+        else f"any multiple of {spec['multiple_of']}"
+    )
     mean, std = (", ".join(f"{v:g}" for v in spec[key]) for key in ("mean", "std"))
     return (
         f"  picture  {spec['resize']} to {size} ({spec['interpolation']}), {spec['colour']}, "

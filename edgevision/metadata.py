@@ -26,7 +26,12 @@ _SCHEMA = 1
 
 def variant_metadata(variant_id: str, precision: str, spec: ModelSpec) -> str:
     """The text to store under `KEY`: JSON, the same for the same spec."""
-    data = {"schema": _SCHEMA, "variant": variant_id, "precision": precision, "spec": spec.to_dict()}
+    data = {
+        "schema": _SCHEMA,
+        "variant": variant_id,
+        "precision": precision,
+        "spec": spec.to_dict(),
+    }
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -54,14 +59,20 @@ def _own(text: str) -> tuple[str, str, ModelSpec]:
     try:
         data = json.loads(text)
         schema = data["schema"]
-        found = printable(str(data["variant"]), 64), printable(str(data["precision"]), 64), data["spec"]
+        found = (
+            printable(str(data["variant"]), 64),
+            printable(str(data["precision"]), 64),
+            data["spec"],
+        )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SpecError(
             f"the file's metadata {KEY!r} cannot be read: {error}", hint="convert the model again"
         ) from error
     if schema != _SCHEMA:
         raise SpecError(
-            "the file's metadata is of another version", received=printable(str(schema)), expected=str(_SCHEMA),
+            "the file's metadata is of another version",
+            received=printable(str(schema)),
+            expected=str(_SCHEMA),
             hint="use the edgevision that wrote it, or a newer one",
         )
     return found[0], found[1], ModelSpec.from_dict(found[2])
@@ -72,7 +83,8 @@ def _ultralytics(metadata: Mapping[str, str], inputs: Sequence[TensorSpec]) -> M
     task = metadata["task"]
     if task not in ("detect", "classify"):
         raise SpecError(
-            f"the model's metadata says its task is {printable(task, 40)!r}", expected="detect or classify",
+            f"the model's metadata says its task is {printable(task, 40)!r}",
+            expected="detect or classify",
             hint="this version of edgevision runs no other task of Ultralytics' models",
         )
     labels = _names(_literal("names", metadata["names"]))
@@ -82,11 +94,17 @@ def _ultralytics(metadata: Mapping[str, str], inputs: Sequence[TensorSpec]) -> M
         return ModelSpec(task, plain, OutputSpec("softmax", {"activation": "none"}), labels)
     preset = ModelSpec.from_dict(presets.load("yolov8"))
     size = _image_size(metadata, inputs)
-    fitted = replace(preset.input, size=size) if size else replace(preset.input, size=None, multiple_of=_stride(metadata))
+    fitted = (
+        replace(preset.input, size=size)
+        if size
+        else replace(preset.input, size=None, multiple_of=_stride(metadata))
+    )
     return ModelSpec(task, fitted, preset.output, labels)
 
 
-def _image_size(metadata: Mapping[str, str], inputs: Sequence[TensorSpec]) -> tuple[int, int] | None:
+def _image_size(
+    metadata: Mapping[str, str], inputs: Sequence[TensorSpec]
+) -> tuple[int, int] | None:
     """Height and width: the input's own where it is fixed, else what ``imgsz`` says."""
     for tensor in inputs:
         height, width = tensor.shape[2:] if len(tensor.shape) == 4 else ("?", "?")
@@ -97,8 +115,14 @@ def _image_size(metadata: Mapping[str, str], inputs: Sequence[TensorSpec]) -> tu
     size = _literal("imgsz", metadata["imgsz"])
     if isinstance(size, int):
         size = [size, size]
-    if not (isinstance(size, list | tuple) and len(size) == 2 and all(isinstance(v, int) for v in size)):
-        raise SpecError("the metadata 'imgsz' is no size", received=printable(repr(size)), expected="[height, width]")
+    if not (
+        isinstance(size, list | tuple) and len(size) == 2 and all(isinstance(v, int) for v in size)
+    ):
+        raise SpecError(
+            "the metadata 'imgsz' is no size",
+            received=printable(repr(size)),
+            expected="[height, width]",
+        )
     return size[0], size[1]
 
 
@@ -113,7 +137,8 @@ def _names(value: Any) -> tuple[str, ...]:
         value = [value[i] for i in range(len(value))]
     if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
         raise SpecError(
-            "the metadata 'names' is no list of class names", received=printable(repr(value)),
+            "the metadata 'names' is no list of class names",
+            received=printable(repr(value)),
             expected="{0: 'person', 1: 'bicycle', …} with every number from 0",
             hint="give the names with --labels and --preset yolov8",
         )
@@ -126,7 +151,9 @@ def _literal(key: str, text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:
         raise SpecError(
-            f"the metadata {key!r} is no literal", received=printable(text), expected="a Python literal, such as [640, 640]",
+            f"the metadata {key!r} is no literal",
+            received=printable(text),
+            expected="a Python literal, such as [640, 640]",
             hint="give what it should say with --preset, --labels and --size",
         ) from error
 
@@ -134,6 +161,8 @@ def _literal(key: str, text: str) -> Any:
 def _bounded(key: str, text: str) -> None:
     if len(text) > _LARGEST:
         raise SpecError(
-            f"the metadata {key!r} is too long to be true", received=f"{len(text):,} characters",
-            expected=f"at most {_LARGEST:,}", hint="the file was tampered with or badly exported; export it again",
+            f"the metadata {key!r} is too long to be true",
+            received=f"{len(text):,} characters",
+            expected=f"at most {_LARGEST:,}",
+            hint="the file was tampered with or badly exported; export it again",
         )

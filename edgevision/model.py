@@ -38,7 +38,14 @@ class Model:
         warm_up_ms: First inference, which allocates and plans, apart from all later ones.
     """
 
-    def __init__(self, bundle: Bundle, choice: Choice, session: Session, backend: str, params: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        choice: Choice,
+        session: Session,
+        backend: str,
+        params: Mapping[str, Any],
+    ) -> None:
         variant = choice.variant
         spec = variant.spec
         self.bundle, self.choice, self.backend = bundle, choice, backend
@@ -47,7 +54,9 @@ class Model:
         self.task: Task = registry.load("tasks", spec.task)()
         decoder = registry.load("decoders", spec.output.decoder)
         settings = {**spec.output.params, **params}
-        self.pipeline = Pipeline(session, spec.input, decoder(labels=spec.labels, **settings), self.task)
+        self.pipeline = Pipeline(
+            session, spec.input, decoder(labels=spec.labels, **settings), self.task
+        )
         self.load_ms = self.warm_up_ms = 0.0
 
     @property
@@ -80,7 +89,10 @@ class Model:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -157,4 +169,3 @@ def load_variant(
         raise
     model.load_ms = (now_ns() - started) / 1e6
     return model
-

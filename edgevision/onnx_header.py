@@ -82,7 +82,9 @@ def _refusal(path: Path, error: Exception) -> ModelError:
         return ModelError(f"there is no file {path}", hint="check the path")
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return ModelError(
-        f"{path} is not a usable ONNX file", received=str(reason), expected="an ONNX model, whole",
+        f"{path} is not a usable ONNX file",
+        received=str(reason),
+        expected="an ONNX model, whole",
         hint="export or download it again",
     )
 
@@ -142,9 +144,14 @@ def _value_info(data: memoryview) -> TensorSpec:
     kind = dict(_fields(_view(parts[2]))) if 2 in parts else {}
     tensor = dict(_fields(_view(kind[1]))) if 1 in kind else {}
     dtype = _TYPES.get(_int(tensor.get(1, 0)), (f"type {tensor.get(1, 0)}", 0))[0]
-    dims = [dict(_fields(_view(v))) for n, v in _fields(_view(tensor[2])) if n == 1] if 2 in tensor else []
+    dims = (
+        [dict(_fields(_view(v))) for n, v in _fields(_view(tensor[2])) if n == 1]
+        if 2 in tensor
+        else []
+    )
     shape = tuple(
-        _int(dim[1]) if _int(dim.get(1, 0)) > 0 else _text(dim.get(2, memoryview(b"?"))) or "?" for dim in dims
+        _int(dim[1]) if _int(dim.get(1, 0)) > 0 else _text(dim.get(2, memoryview(b"?"))) or "?"
+        for dim in dims
     )
     return TensorSpec(_text(parts.get(1, memoryview(b""))), dtype, shape)
 

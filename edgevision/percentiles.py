@@ -35,4 +35,8 @@ def summary_ms(samples_ns: NDArray[np.int64]) -> dict[str, Any]:
     ordered = np.sort(samples_ns)
     shown = {name: percentile_ms(ordered, p) for name, p in _SHOWN.items()}
     rounded = {name: None if value is None else round(value, 4) for name, value in shown.items()}
-    return {"mean": round(float(ordered.mean()) / 1e6, 4), **rounded, "max": round(float(ordered[-1]) / 1e6, 4)}
+    return {
+        "mean": round(float(ordered.mean()) / 1e6, 4),
+        **rounded,
+        "max": round(float(ordered[-1]) / 1e6, 4),
+    }

@@ -88,7 +88,7 @@ class Pipeline:
         self._previous: Result | None = None
 
     def once(self, image: Image) -> Result:
-        """One picture, at once: uint8 ``(H, W, 3)`` BGR, only read. Stages are left out, nothing is stamped."""
+        """One picture: uint8 ``(H, W, 3)`` BGR, only read. Stages are left out, nothing is stamped."""
         work = self._one
         work.frame.image = image
         self._submit(work, None)
@@ -112,7 +112,7 @@ class Pipeline:
         return self._session.outputs
 
     def loaded_slot(self, image: Image) -> Slot:
-        """A slot of its own with a picture loaded, for measuring the engine alone: submit and wait as often as liked."""
+        """A slot of its own with a picture loaded, for measuring the engine alone."""
         size = tensor_size(self._spec, *image.shape[:2])
         slot = self._session.slot(self._shapes(size))
         slot.load(image)

@@ -77,7 +77,9 @@ def fit(spec: InputSpec, height: int, width: int) -> Fit:
     if spec.resize == "centre-crop":
         ratio = min(height / th, width / tw) * spec.crop_fraction
         ch, cw = max(1, round(th * ratio)), max(1, round(tw * ratio))
-        return Fit(((width - cw + 1) // 2, (height - ch + 1) // 2, cw, ch), (0, 0, tw, th), (th, tw))
+        return Fit(
+            ((width - cw + 1) // 2, (height - ch + 1) // 2, cw, ch), (0, 0, tw, th), (th, tw)
+        )
     ratio = min(th / height, tw / width)
     if spec.size is None:
         ratio = min(ratio, 1.0)  # a tensor sized after the picture pads it, it never enlarges it
@@ -101,10 +103,12 @@ class Preprocessor:
         self._hw = tuple(tensor.shape[2:4] if self._nchw else tensor.shape[1:3])
         self._fits: list[Fit | None] = [None] * len(tensor)
         self._gain, self._offset = _affine_of(spec)
+        self._pixels = np.empty(0, np.uint8)
+        self._numbers = np.empty(0, np.float32)
         self._picture = np.empty((0, 0, 3), np.uint8)
         self._planes: list[Image] = []
-        self._wide = np.empty(0, np.float32)
-        self._cut = np.empty((0, 0, 3), np.uint8)
+        self._wide = np.empty((0, 0), np.float32)
+        self._cut = np.empty(0, np.uint8)
 
     def load(self, image: Image, row: int = 0, region: Affine | None = None) -> Transform:
         """Writes a picture, or a region of it, into a row of the tensor.
@@ -153,31 +157,47 @@ class Preprocessor:
         # OpenCV maps pixel centres; the half pixels turn the continuous map into that one.
         half = region.matrix[:, :2] @ (0.5, 0.5) + region.matrix[:, 2] - 0.5
         matrix = np.column_stack([region.matrix[:, :2], half])
-        if self._cut.shape[:2] != (h, w):
-            self._cut = np.empty((h, w, 3), np.uint8)
+        if len(self._cut) < h * w * 3:
+            self._cut = np.empty(h * w * 3, np.uint8)
+        cut = self._cut[: h * w * 3].reshape(h, w, 3)
         cv2.warpAffine(
-            image, matrix, (w, h), dst=self._cut,
+            image,
+            matrix,
+            (w, h),
+            dst=cut,
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT, borderValue=(self._spec.pad_value,) * 3,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=(self._spec.pad_value,) * 3,
         )
-        return self._cut
+        return cut
 
     def _prepare(self, row: int, place: Fit) -> None:
-        """The padding, and buffers for the picture's size."""
-        pad = np.full(self._spec.channels, self._spec.pad_value, np.float32) * self._gain + self._offset
+        """The padding."""
+        pad = (
+            np.full(self._spec.channels, self._spec.pad_value, np.float32) * self._gain
+            + self._offset
+        )
         self._tensor[row] = pad[:, None, None] if self._nchw else pad
-        _, _, pw, ph = place.place
-        if self._picture.shape[:2] != (ph, pw):
-            self._picture = np.empty((ph, pw, 3), np.uint8)
-            self._planes = [np.empty((ph, pw), np.uint8) for _ in range(3)]
-            if self._tensor.dtype == np.float16:
-                self._wide = np.empty((ph, pw), np.float32)
         self._fits[row] = place
+
+    def _size_buffers(self, height: int, width: int) -> None:
+        """Views of that size into buffers that only grow: rows may hold pictures of any shapes."""
+        count = height * width
+        if len(self._pixels) < 6 * count:
+            self._pixels = np.empty(6 * count, np.uint8)
+        self._picture = self._pixels[: 3 * count].reshape(height, width, 3)
+        self._planes = list(self._pixels[3 * count : 6 * count].reshape(3, height, width))
+        if self._tensor.dtype == np.float16:
+            if self._numbers.size < count:
+                self._numbers = np.empty(count, np.float32)
+            self._wide = self._numbers[:count].reshape(height, width)
 
     def _write(self, image: Image, row: int, place: Fit) -> None:
         cx, cy, cw, ch = place.cut
         px, py, pw, ph = place.place
         part = image[cy : cy + ch, cx : cx + cw]
+        if self._picture.shape[:2] != (ph, pw):
+            self._size_buffers(ph, pw)
         if (cw, ch) != (pw, ph):
             part = cv2.resize(part, (pw, ph), dst=self._picture, interpolation=self._method(place))
         if self._nchw:
@@ -189,7 +209,11 @@ class Preprocessor:
 
     def _method(self, place: Fit) -> int:
         shrinks = place.place[2] < place.cut[2] or place.place[3] < place.cut[3]
-        return cv2.INTER_AREA if self._spec.antialias and shrinks else _INTERPOLATION[self._spec.interpolation]
+        return (
+            cv2.INTER_AREA
+            if self._spec.antialias and shrinks
+            else _INTERPOLATION[self._spec.interpolation]
+        )
 
     def _channels(self, part: Image) -> list[Image]:
         """The picture's planes in the tensor's order."""
@@ -213,11 +237,15 @@ class Preprocessor:
         matrix = place.matrix()
         if region is not None:
             linear = region.matrix[:, :2]
-            matrix = np.column_stack([linear @ matrix[:, :2], linear @ matrix[:, 2] + region.matrix[:, 2]])
+            matrix = np.column_stack(
+                [linear @ matrix[:, :2], linear @ matrix[:, 2] + region.matrix[:, 2]]
+            )
         return Transform(matrix, width, height, place.tensor_hw)
 
 
 def _affine_of(spec: InputSpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """``(x · scale − mean) / std`` as ``x · gain + offset``, float32 ``(channels,)`` each."""
-    mean, std = (np.broadcast_to(np.asarray(v, np.float64), spec.channels) for v in (spec.mean, spec.std))
+    mean, std = (
+        np.broadcast_to(np.asarray(v, np.float64), spec.channels) for v in (spec.mean, spec.std)
+    )
     return (spec.scale / std).astype(np.float32), (-mean / std).astype(np.float32)

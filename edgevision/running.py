@@ -56,14 +56,24 @@ def run_model(
 ) -> int:
     """Runs a model over a source; returns the exit status."""
     if as_json and "-" in sinks:
-        raise UsageError("--json and the sink - both want stdout", hint="--stats FILE writes the summary to a file")
+        raise UsageError(
+            "--json and the sink - both want stdout",
+            hint="--stats FILE writes the summary to a file",
+        )
     if stats is not None:
         claim(stats, force=force)
     tally = _Tally()
     progress = Progress(quiet=as_json)
     limited = Limited(make_source(source), frames)
-    with Stop() as stop, progress, open_model(path, **options) as model, opened(limited) as (ready, info):
-        progress.say(f"{model.bundle.name}: {model.variant.id} ({model.choice.reason}); {model.executed}")
+    with (
+        Stop() as stop,
+        progress,
+        open_model(path, **options) as model,
+        opened(limited) as (ready, info),
+    ):
+        progress.say(
+            f"{model.bundle.name}: {model.variant.id} ({model.choice.reason}); {model.executed}"
+        )
         with _opened_sinks(sinks, model, info, force=force) as outputs:
             for frame, result in model.pipeline.stream(ready):
                 _write(outputs, frame, result)
@@ -111,7 +121,9 @@ def _summary(model: Model, tally: _Tally, elapsed_s: float) -> dict[str, Any]:
         "fps": round(tally.frames / elapsed_s, 3) if tally.frames else 0.0,
         "elapsed_s": round(elapsed_s, 4),
         "load_ms": round(model.load_ms, 3),
-        "first_result_ms": None if tally.first_result_ms is None else round(tally.first_result_ms, 3),
+        "first_result_ms": None
+        if tally.first_result_ms is None
+        else round(tally.first_result_ms, 3),
         "age_ms": None,
         "latency_ms": summary_ms(total),
         "stages_ms": stage_summary(model.pipeline.ring),
@@ -122,7 +134,9 @@ def _summary(model: Model, tally: _Tally, elapsed_s: float) -> dict[str, Any]:
     }
 
 
-def _report(summary: dict[str, Any], sinks: Sequence[str], stats: Path | None, *, as_json: bool) -> None:
+def _report(
+    summary: dict[str, Any], sinks: Sequence[str], stats: Path | None, *, as_json: bool
+) -> None:
     text = json.dumps(summary, indent=2, ensure_ascii=False)
     if stats is not None:
         try:
@@ -136,14 +150,15 @@ def _report(summary: dict[str, Any], sinks: Sequence[str], stats: Path | None, *
 
 
 def _text(summary: dict[str, Any], sinks: Sequence[str]) -> str:
+    elapsed = duration_text(summary["elapsed_s"])
     lines = [
-        f"{summary['frames']} frames in {duration_text(summary['elapsed_s'])}: {summary['fps']:.1f} frames/s, "
-        f"{summary['found']} found"
+        f"{summary['frames']} frames in {elapsed}: {summary['fps']:.1f} frames/s, {summary['found']} found"
     ]
     parts = [
         f"{stage} {value:.2f}"
         for stage in STAGES
-        if (value := summary["stages_ms"][stage]["p50"] or summary["stages_ms"][stage]["mean"] or 0) >= 0.005
+        if (value := summary["stages_ms"][stage]["p50"] or summary["stages_ms"][stage]["mean"] or 0)
+        >= 0.005
     ]
     if parts:
         lines.append("median ms a frame: " + " · ".join(parts))

@@ -88,15 +88,40 @@ class InputSpec:
             _check(getattr(self, name) in choices, name, getattr(self, name), ", ".join(choices))
         for name in ("size", "max_size"):
             _check_size(name, getattr(self, name))
-        _check(_is_int(self.multiple_of) and 1 <= self.multiple_of <= 1024, "multiple_of", self.multiple_of, "1 to 1024")
-        _check(0 < self.crop_fraction <= 1, "crop_fraction", self.crop_fraction, "more than 0, at most 1")
-        _check(_is_int(self.pad_value) and 0 <= self.pad_value <= 255, "pad_value", self.pad_value, "0 to 255")
+        _check(
+            _is_int(self.multiple_of) and 1 <= self.multiple_of <= 1024,
+            "multiple_of",
+            self.multiple_of,
+            "1 to 1024",
+        )
+        _check(
+            0 < self.crop_fraction <= 1,
+            "crop_fraction",
+            self.crop_fraction,
+            "more than 0, at most 1",
+        )
+        _check(
+            _is_int(self.pad_value) and 0 <= self.pad_value <= 255,
+            "pad_value",
+            self.pad_value,
+            "0 to 255",
+        )
         for name in ("mean", "std"):
-            _check(len(getattr(self, name)) in (1, self.channels), name, getattr(self, name), f"1 or {self.channels} numbers")
+            _check(
+                len(getattr(self, name)) in (1, self.channels),
+                name,
+                getattr(self, name),
+                f"1 or {self.channels} numbers",
+            )
         _check(all(s > 0 for s in self.std), "std", self.std, "numbers above 0")
         if self.dtype in ("uint8", "int32"):
             plain = self.scale == 1 and not any(self.mean) and all(s == 1 for s in self.std)
-            _check(plain, "scale/mean/std", (self.scale, self.mean, self.std), f"1, 0 and 1: a {self.dtype} input takes plain pixels")
+            _check(
+                plain,
+                "scale/mean/std",
+                (self.scale, self.mean, self.std),
+                f"1, 0 and 1: a {self.dtype} input takes plain pixels",
+            )
 
     @property
     def channels(self) -> int:
@@ -114,7 +139,9 @@ class InputSpec:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> InputSpec:
         """The inverse of `to_dict`; missing fields take their default."""
-        return _build(cls, data, "input", {"size": tuple, "max_size": tuple, "mean": _floats, "std": _floats})
+        return _build(
+            cls, data, "input", {"size": tuple, "max_size": tuple, "mean": _floats, "std": _floats}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +157,12 @@ class OutputSpec:
     params: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check(isinstance(self.decoder, str) and self.decoder != "", "decoder", self.decoder, "a decoder's name")
+        _check(
+            isinstance(self.decoder, str) and self.decoder != "",
+            "decoder",
+            self.decoder,
+            "a decoder's name",
+        )
         _check(isinstance(self.params, Mapping), "params", self.params, "a table")
 
     def to_dict(self) -> dict[str, Any]:
@@ -165,7 +197,9 @@ class ModelSpec:
         labels = data.get("labels", ())
         _check(
             isinstance(labels, list | tuple) and all(isinstance(label, str) for label in labels),
-            "labels", labels, "a list of names",
+            "labels",
+            labels,
+            "a list of names",
         )
         return cls(
             task=data["task"],
@@ -181,13 +215,19 @@ def _is_int(value: object) -> bool:
 
 def _check(fine: bool, name: str, received: object, expected: str) -> None:
     if not fine:
-        raise SpecError(f"the spec's {name!r} is not usable", received=repr(received)[:200], expected=expected)
+        raise SpecError(
+            f"the spec's {name!r} is not usable", received=repr(received)[:200], expected=expected
+        )
 
 
 def _check_size(name: str, value: object) -> None:
     if value is None:
         return
-    fine = isinstance(value, tuple) and len(value) == 2 and all(_is_int(v) and 1 <= v <= 16384 for v in value)
+    fine = (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(_is_int(v) and 1 <= v <= 16384 for v in value)
+    )
     _check(fine, name, value, "two whole numbers (height, width) from 1 to 16384")
 
 
@@ -198,12 +238,21 @@ def _floats(value: Any) -> tuple[float, ...]:
 def _build(cls: type[T], data: Any, what: str, convert: Mapping[str, Any]) -> T:
     _check(isinstance(data, Mapping), what, data, "a table")
     known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-    _check(set(data) <= known, what, sorted(set(data) - known), f"only these fields: {', '.join(sorted(known))}")
+    _check(
+        set(data) <= known,
+        what,
+        sorted(set(data) - known),
+        f"only these fields: {', '.join(sorted(known))}",
+    )
     try:
-        values = {k: convert[k](v) if k in convert and v is not None else v for k, v in data.items()}
+        values = {
+            k: convert[k](v) if k in convert and v is not None else v for k, v in data.items()
+        }
         return cls(**values)
     except (TypeError, ValueError) as error:
-        raise SpecError(f"the {what} spec is not usable: {error}", received=repr(dict(data))[:200]) from error
+        raise SpecError(
+            f"the {what} spec is not usable: {error}", received=repr(dict(data))[:200]
+        ) from error
 
 
 def _jsonable(values: dict[str, Any]) -> dict[str, Any]:

@@ -9,12 +9,16 @@ import unicodedata
 __all__ = ["markdown", "printable", "redacted", "size_text"]
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-_SECRET_ARGUMENT = re.compile(r"((?:^|[?&])(?:password|passwd|pwd|token|key|secret|auth)=)[^&\s]+", re.IGNORECASE)
+_SECRET_ARGUMENT = re.compile(
+    r"((?:^|[?&])(?:password|passwd|pwd|token|key|secret|auth)=)[^&\s]+", re.IGNORECASE
+)
 
 
 def printable(text: str, limit: int = 200) -> str:
     """One line without control or formatting characters (each becomes ``�``), shortened to ``limit``."""
-    clean = "".join("�" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else c for c in text)
+    clean = "".join(
+        "�" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") else c for c in text
+    )
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 

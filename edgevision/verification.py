@@ -20,7 +20,10 @@ def verify_bundle(path: Path, *, backend: str, as_json: bool) -> int:
     """Verifies a bundle and prints what came out; 0 if all is as it was made, 3 if a variant differs here."""
     bundle = open_bundle(path)
     if not bundle.manifest:
-        raise UsageError(f"{path} is a single file", expected="a bundle: it has hashes and golden frames to check")
+        raise UsageError(
+            f"{path} is a single file",
+            expected="a bundle: it has hashes and golden frames to check",
+        )
     for name in bundle.files:
         bundle.check(name)
     variants = {v.id: _check_variant(bundle, v, backend) for v in bundle.variants.values()}

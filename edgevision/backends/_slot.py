@@ -30,15 +30,19 @@ def image_input(spec: InputSpec, inputs: Mapping[str, TensorSpec]) -> TensorSpec
         found = [tensor for tensor in inputs.values() if len(tensor.shape) == 4]
     if len(found) != 1:
         raise SpecError(
-            "the model has no single input for pictures", received=seen,
-            expected=f"an input called {spec.tensor!r}" if spec.tensor else "one input with four dimensions",
+            "the model has no single input for pictures",
+            received=seen,
+            expected=f"an input called {spec.tensor!r}"
+            if spec.tensor
+            else "one input with four dimensions",
             hint="name it as 'tensor' in the input spec",
         )
     tensor = found[0]
     channel = tensor.shape[1 if spec.layout == "nchw" else 3] if len(tensor.shape) == 4 else 0
     if tensor.dtype != spec.dtype or channel not in (spec.channels, *_symbols(tensor.shape)):
         raise SpecError(
-            "the input spec does not fit the model", received=str(tensor),
+            "the input spec does not fit the model",
+            received=str(tensor),
             expected=f"{spec.dtype}, {spec.layout}, {spec.channels} channels, as the spec says",
             hint="choose another preset, or set dtype, layout and colour in a --config file",
         )
@@ -53,11 +57,13 @@ def concrete_shape(tensor: TensorSpec, wanted: Shape | None) -> tuple[int, ...]:
     """
     wanted = tensor.shape if wanted is None else wanted
     if len(wanted) != len(tensor.shape) or any(
-        isinstance(have, int) and want != have for have, want in zip(tensor.shape, wanted, strict=True)
+        isinstance(have, int) and want != have
+        for have, want in zip(tensor.shape, wanted, strict=True)
     ):
         raise BackendError(
             f"input {tensor.name!r} cannot take that shape",
-            received="×".join(map(str, wanted)), expected="×".join(map(str, tensor.shape)),
+            received="×".join(map(str, wanted)),
+            expected="×".join(map(str, tensor.shape)),
         )
     return tuple(dim if isinstance(dim, int) else 1 for dim in wanted)
 
@@ -100,7 +106,8 @@ class InputBuffers:
         if value.shape != array.shape:
             raise BackendError(
                 f"input {input!r} cannot take that value",
-                received=f"shape {value.shape}", expected=f"shape {array.shape}",
+                received=f"shape {value.shape}",
+                expected=f"shape {array.shape}",
             )
         np.copyto(array, value, casting="same_kind")
 
@@ -110,7 +117,9 @@ class InputBuffers:
 
     def waiting(self) -> None:
         if not self._submitted:
-            raise BackendError("wait() without submit()", expected="load, submit, wait, in that order")
+            raise BackendError(
+                "wait() without submit()", expected="load, submit, wait, in that order"
+            )
         self._submitted = False
 
     def _array(self, name: str) -> NDArray[Any]:

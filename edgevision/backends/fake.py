@@ -29,7 +29,7 @@ Outputs = Callable[[Mapping[str, NDArray[Any]], int], Mapping[str, NDArray[Any]]
 
 
 class FakeBackend:
-    """Options in ``extra``: ``outputs`` (inputs, number of the run → arrays), ``delay_s``, ``fail_at`` (a run's number)."""
+    """Options in ``extra``: ``outputs`` (inputs, run's number → arrays), ``delay_s``, ``fail_at`` (run's number)."""
 
     def open(self, variant: Variant, options: BackendOptions) -> FakeSession:
         return FakeSession(variant, options)

@@ -77,7 +77,9 @@ class OrtSession:
         providers = _providers(options)
         try:
             self._session = ort.InferenceSession(
-                str(variant.file), _session_options(1 if self._wide else threads), providers=providers
+                str(variant.file),
+                _session_options(1 if self._wide else threads),
+                providers=providers,
             )
         except Exception as error:
             raise BackendError(
@@ -90,14 +92,18 @@ class OrtSession:
         used = self._session.get_providers()[0]
         if used != providers[0]:
             raise BackendError(
-                "onnxruntime did not use the provider that was asked for", received=used, expected=providers[0],
+                "onnxruntime did not use the provider that was asked for",
+                received=used,
+                expected=providers[0],
                 hint="install the onnxruntime build that has it",
             )
         device = next(name for name, provider in _PROVIDERS.items() if provider == used)
         self.executed = Executed("onnxruntime", ort.__version__, variant.precision, device, threads)
 
     def slot(self, shapes: Mapping[str, Shape] | None = None) -> OrtSlot:
-        return OrtSlot(self._session, self._spec, self.inputs, self.outputs, shapes or {}, self._pool)
+        return OrtSlot(
+            self._session, self._spec, self.inputs, self.outputs, shapes or {}, self._pool
+        )
 
     def attach(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -219,7 +225,8 @@ def _providers(options: BackendOptions) -> list[str]:
     if provider is None or provider not in ort.get_available_providers():
         raise BackendError(
             f"onnxruntime has no provider {name!r} here",
-            expected="one of: " + ", ".join(k for k, p in _PROVIDERS.items() if p in ort.get_available_providers()),
+            expected="one of: "
+            + ", ".join(k for k, p in _PROVIDERS.items() if p in ort.get_available_providers()),
             hint="providers for GPUs come with the package onnxruntime-gpu",
         )
     return [provider] if name == "cpu" else [provider, _PROVIDERS["cpu"]]
@@ -230,14 +237,19 @@ def _tensor(argument: Any) -> TensorSpec:
     if dtype is None:
         raise BackendError(
             f"{argument.name!r} has a type that is no tensor of numbers",
-            received=argument.type, expected=", ".join(_DTYPES),
+            received=argument.type,
+            expected=", ".join(_DTYPES),
         )
     shape = tuple(d if isinstance(d, int) and d > 0 else str(d) for d in argument.shape)
     return TensorSpec(argument.name, dtype, shape)
 
 
 def _numbers(shape: Shape) -> tuple[int, ...] | None:
-    return tuple(d for d in shape if isinstance(d, int)) if all(isinstance(d, int) for d in shape) else None
+    return (
+        tuple(d for d in shape if isinstance(d, int))
+        if all(isinstance(d, int) for d in shape)
+        else None
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -22,9 +22,7 @@ class Decoder(Protocol):
 
     labels: tuple[str, ...]
 
-    def decode(
-        self, outputs: Mapping[str, NDArray[Any]], row: int, transform: Transform
-    ) -> Result:
+    def decode(self, outputs: Mapping[str, NDArray[Any]], row: int, transform: Transform) -> Result:
         """Decodes one row of the outputs.
 
         The shapes are checked whenever they change, so a warm-up run finds a preset that does not fit.

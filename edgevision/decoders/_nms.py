@@ -65,8 +65,10 @@ def nms(
         return np.empty(0, np.intp)
     rects = scratch.rects(None if class_agnostic else class_ids)
     # Its type stub asks for lists, which would cost a Python object a number.
-    kept = cv2.dnn.NMSBoxes(rects, scores, 0.0, iou)[:max_detections]  # type: ignore[arg-type]
-    return np.asarray(kept, np.intp) if chosen is None else chosen[kept]
+    found = cv2.dnn.NMSBoxes(rects, scores, 0.0, iou)  # type: ignore[arg-type]
+    # An empty answer is a tuple.
+    kept = np.asarray(found[:max_detections], np.intp)
+    return kept if chosen is None else chosen[kept]
 
 
 class Scratch:

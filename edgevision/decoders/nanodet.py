@@ -188,7 +188,8 @@ class _Level:
         weights = self.weights.of(logits.shape, np.dtype(np.float32))
         # A subtraction that broadcasts would do this same copy in a buffer that numpy allocates.
         np.copyto(weights, logits.max(axis=1, keepdims=True))
-        np.subtract(logits, weights, out=weights)
+        with np.errstate(invalid="ignore"):  # boxes that are not finite are dropped later
+            np.subtract(logits, weights, out=weights)
         np.exp(weights, out=weights)
         mean: NDArray[np.float32] = weights @ np.arange(bins, dtype=np.float32)
         mean /= weights.sum(axis=1)

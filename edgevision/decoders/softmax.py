@@ -57,7 +57,8 @@ class Softmax:
         self._softmax = choice("activation", activation, ("softmax", "none")) == "softmax"
         self._output = tensor_name("outputs", outputs)
         self._seen: object = None
-        self._values = np.empty(0, np.float32)
+        self._values = self._sorted = np.empty(0, np.float32)
+        self._mask = np.empty(0, np.bool_)
 
     def decode(
         self,
@@ -70,22 +71,34 @@ class Softmax:
         if tensor.shape != self._seen:
             classes = int(np.prod(tensor.shape[1:]))
             check_class_count(_NAME, self.labels, classes, tensor.shape)
-            self._values = np.empty(classes, np.float32)
+            self._values, self._sorted = np.empty((2, classes), np.float32)
+            self._mask = np.empty(classes, np.bool_)
             self._seen = tensor.shape
         np.copyto(self._values, tensor[row].reshape(-1), casting="same_kind")
         return self._top(self._values)
 
     def _top(self, values: NDArray[np.float32]) -> Classification:
         """The best classes; changes ``values``."""
-        finite = np.isfinite(values)
-        values[~finite] = -np.inf
-        # A stable sort of the negated values puts the lower id first among equals.
-        best = np.argsort(-values, kind="stable")[: min(self._top_k, np.count_nonzero(finite))]
-        if self._softmax and len(best):
+        finite = np.isfinite(values, out=self._mask)
+        k = min(self._top_k, int(np.count_nonzero(finite)))
+        np.logical_not(finite, out=finite)
+        np.copyto(values, -np.inf, where=finite)
+        best = self._best(values, k)
+        if self._softmax and k:
             np.subtract(values, values[best[0]], out=values)
             np.exp(values, out=values)
-            np.divide(values, values.sum(dtype=np.float64), out=values, casting="same_kind")
+            np.divide(values, values.sum(), out=values)
         return Classification(best.astype(np.int32), values[best], self.labels)
+
+    def _best(self, values: NDArray[np.float32], k: int) -> NDArray[np.intp]:
+        """Ids of the ``k`` best values; sorts only those, since sorting all allocates 20 KB."""
+        if k == 0:
+            return np.empty(0, np.intp)
+        np.copyto(self._sorted, values)
+        self._sorted.partition(-k)
+        chosen = np.flatnonzero(np.greater_equal(values, self._sorted[-k], out=self._mask))
+        # A stable sort of the negated values puts the lower id first among equals.
+        return chosen[np.argsort(-values[chosen], kind="stable")[:k]]
 
     def _find(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         if self._output is None:

@@ -198,7 +198,8 @@ class _Scratch:
 def _to_corners(planes: NDArray[np.float64]) -> None:
     """Centre and size → xyxy, ``(4, N)`` in place; planes that do not interleave need no copies."""
     corner, size = planes[:2], planes[2:]
-    size *= 0.5
-    corner -= size
-    size *= 2
-    size += corner
+    with np.errstate(invalid="ignore"):  # boxes that are not finite are dropped later
+        size *= 0.5
+        corner -= size
+        size *= 2
+        size += corner

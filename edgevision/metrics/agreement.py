@@ -284,11 +284,7 @@ def _same_classes(
     least = float(candidate.scores[-1])
     for i, class_id in enumerate(reference.class_ids.tolist()):
         score, then = now.get(class_id), float(reference.scores[i])
-        if score is None:
-            fine = then <= least + tolerance + _ROUNDING
-        else:
-            fine = _close(then, score, tolerance)
-        if not fine:
+        if not _close(then, min(then, least) if score is None else score, tolerance):
             shown = f"{score:.3f}" if score is not None else f"at most {least:.3f}"
             differences.append(f"{reference.label(i)} {then:.3f}: score {shown} now")
     return differences

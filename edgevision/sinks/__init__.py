@@ -21,7 +21,10 @@ Draw = Callable[[Image, Any], None]
 
 
 class Sink(Protocol):
-    """Takes every frame in order. A plug-in is one file with a class as ``plugin``, made with the URI, a `Draw` and ``force``."""
+    """Takes every frame in order.
+
+    A plug-in is one file with a class as ``plugin``, made with the URI, a `Draw` and ``force``.
+    """
 
     def open(self, info: SourceInfo) -> None:
         """Claims its place before the first frame is read.
@@ -58,7 +61,8 @@ def make_sink(uri: str, draw: Draw, *, force: bool = False) -> Sink:
         name = "pictures"
     else:
         raise UsageError(
-            f"no sink looks like {uri!r}", expected="out.jsonl, out.mp4, a folder ending in '/', or - for result lines on stdout"
+            f"no sink looks like {uri!r}",
+            expected="out.jsonl, out.mp4, a folder ending in '/', or - for result lines on stdout",
         )
     sink: Sink = registry.load("sinks", name)(uri, draw, force)
     return sink
@@ -73,8 +77,13 @@ def claim(path: Path, *, force: bool) -> None:
     if path.exists() and not force:
         raise OutputError(f"{path} exists", expected="a new file", hint="--force overwrites it")
     if not path.parent.is_dir():
-        raise OutputError(f"{path} cannot be written: there is no folder {path.parent}", hint="make the folder first")
+        raise OutputError(
+            f"{path} cannot be written: there is no folder {path.parent}",
+            hint="make the folder first",
+        )
     try:
         path.open("wb").close()
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}", hint="choose another place") from error
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror}", hint="choose another place"
+        ) from error

@@ -62,4 +62,6 @@ plugin = JsonlSink
 
 
 def _failed(uri: str, error: OSError) -> OutputError:
-    return OutputError(f"{uri} could not be written: {error.strerror}", hint="make room, or choose another place")
+    return OutputError(
+        f"{uri} could not be written: {error.strerror}", hint="make room, or choose another place"
+    )

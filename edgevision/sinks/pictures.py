@@ -28,9 +28,15 @@ class PicturesSink:
             self._folder.mkdir(parents=True, exist_ok=True)
             occupied = any(self._folder.iterdir())
         except OSError as error:
-            raise OutputError(f"{self._folder} cannot be used: {error.strerror}", hint="choose another place") from error
+            raise OutputError(
+                f"{self._folder} cannot be used: {error.strerror}", hint="choose another place"
+            ) from error
         if occupied and not self._force:
-            raise OutputError(f"{self._folder} is not empty", expected="a new or empty folder", hint="--force writes into it")
+            raise OutputError(
+                f"{self._folder} is not empty",
+                expected="a new or empty folder",
+                hint="--force writes into it",
+            )
 
     def write(self, frame: Frame, result: Result) -> None:
         if self._canvas.shape != frame.image.shape:
@@ -42,7 +48,10 @@ class PicturesSink:
         try:
             path.write_bytes(data.tobytes())
         except OSError as error:
-            raise OutputError(f"{path} could not be written: {error.strerror}", hint="make room, or choose another place") from error
+            raise OutputError(
+                f"{path} could not be written: {error.strerror}",
+                hint="make room, or choose another place",
+            ) from error
 
     def close(self) -> None:
         """Every picture is whole already."""

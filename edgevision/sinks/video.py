@@ -66,22 +66,30 @@ class VideoSink:
         playable = check.isOpened() and check.read()[0]
         check.release()
         if not playable:
-            raise OutputError(f"{self._path} could not be written whole", hint="make room, or choose another place")
+            raise OutputError(
+                f"{self._path} could not be written whole",
+                hint="make room, or choose another place",
+            )
 
     def _start(self, width: int, height: int) -> None:
         self._size = (width, height)
         fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-        self._writer = cv2.VideoWriter(str(self._path), cv2.CAP_FFMPEG, fourcc, self._fps, self._size)
+        self._writer = cv2.VideoWriter(
+            str(self._path), cv2.CAP_FFMPEG, fourcc, self._fps, self._size
+        )
         if not self._writer.isOpened():
             raise OutputError(
-                f"OpenCV cannot write {self._path}", received=f"{width}×{height} at {self._fps:g} frames/s",
+                f"OpenCV cannot write {self._path}",
+                received=f"{width}×{height} at {self._fps:g} frames/s",
                 hint="try .avi or .mkv, or result lines in .jsonl",
             )
 
     def _check_space(self) -> None:
         facts = os.statvfs(self._path.parent)
         if facts.f_bavail * facts.f_frsize < _LEAST_FREE_BYTES:
-            raise OutputError(f"no room is left for {self._path}", hint="make room, or choose another place")
+            raise OutputError(
+                f"no room is left for {self._path}", hint="make room, or choose another place"
+            )
 
 
 plugin = VideoSink

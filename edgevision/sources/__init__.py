@@ -83,7 +83,8 @@ def make_source(uri: str) -> Source:
     path = Path(uri)
     if not path.exists():
         raise DataError(
-            f"there is no {redacted(uri)}", expected="a video, a picture, a folder of pictures, or synthetic://noise",
+            f"there is no {redacted(uri)}",
+            expected="a video, a picture, a folder of pictures, or synthetic://noise",
             hint="check the path",
         )
     name = "images" if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES else "video"

@@ -26,7 +26,8 @@ def list_images(path: Path) -> list[Path]:
     found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
     if not found:
         raise DataError(
-            f"there is no picture in {path}", expected="files with " + ", ".join(sorted(IMAGE_SUFFIXES))
+            f"there is no picture in {path}",
+            expected="files with " + ", ".join(sorted(IMAGE_SUFFIXES)),
         )
     return found
 
@@ -64,9 +65,12 @@ class ImagesSource:
         for path in self._files:
             first = read_image(path)
             if first is not None:
-                return SourceInfo(str(self._path), first.shape[1], first.shape[0], 0.0, len(self._files))
+                return SourceInfo(
+                    str(self._path), first.shape[1], first.shape[0], 0.0, len(self._files)
+                )
         raise DataError(
-            f"no picture in {self._path} can be decoded", received=f"{len(self._files)} files, such as {self._files[0].name}",
+            f"no picture in {self._path} can be decoded",
+            received=f"{len(self._files)} files, such as {self._files[0].name}",
             expected="whole JPEG, PNG, BMP, TIFF or WebP files",
         )
 

@@ -34,7 +34,7 @@ class SyntheticSource:
         if scene is None or not set(given) <= set(_DEFAULTS):
             raise UsageError(
                 f"there is no synthetic source {uri!r}",
-                expected=f"synthetic://SCENE with a scene of {', '.join(_SCENES)} and arguments of {', '.join(_DEFAULTS)}",
+                expected=f"scenes {', '.join(_SCENES)}; arguments {', '.join(_DEFAULTS)}",
                 hint="synthetic://noise?seed=1&size=1280x720&frames=100",
             )
         self._scene, self._uri = scene, uri
@@ -44,9 +44,21 @@ class SyntheticSource:
             self._fps = float(values["fps"])
             self._width, self._height = (int(v) for v in values["size"].lower().split("x"))
         except ValueError as error:
-            raise UsageError(f"an argument of {uri!r} is no number: {error}", expected="size=1280x720, whole numbers") from error
-        if min(self._width, self._height) < 1 or max(self._width, self._height) > 16384 or self._fps <= 0 or self._seed < 0 or self._frames < 0:
-            raise UsageError(f"an argument of {uri!r} is out of range", expected="sides of 1 to 16384, fps above 0, no negative number")
+            raise UsageError(
+                f"an argument of {uri!r} is no number: {error}",
+                expected="size=1280x720, whole numbers",
+            ) from error
+        if (
+            min(self._width, self._height) < 1
+            or max(self._width, self._height) > 16384
+            or self._fps <= 0
+            or self._seed < 0
+            or self._frames < 0
+        ):
+            raise UsageError(
+                f"an argument of {uri!r} is out of range",
+                expected="sides of 1 to 16384, fps above 0, no negative number",
+            )
         self._index = 0
         self._cancelled = False
         self.problems: list[str] = []
@@ -93,7 +105,17 @@ def _shapes(image: Image, seed: int, index: int) -> None:
         w, h = (max(1, int(v)) for v in half)
         colour = tuple(int(v) for v in random.integers(0, 256, 3))
         if number % 2:
-            cv2.ellipse(image, (x, y), (w, h), float(random.uniform(0, 180)), 0, 360, colour, -1, cv2.LINE_AA)
+            cv2.ellipse(
+                image,
+                (x, y),
+                (w, h),
+                float(random.uniform(0, 180)),
+                0,
+                360,
+                colour,
+                -1,
+                cv2.LINE_AA,
+            )
         else:
             cv2.rectangle(image, (x - w, y - h), (x + w, y + h), colour, -1)
 

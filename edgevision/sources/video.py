@@ -30,7 +30,12 @@ class VideoSource:
 
     def open(self) -> SourceInfo:
         if self._path.is_file() and self._path.stat().st_size == 0:
-            raise DataError(f"{self._path} is empty", received="0 bytes", expected="a video", hint="copy it again")
+            raise DataError(
+                f"{self._path} is empty",
+                received="0 bytes",
+                expected="a video",
+                hint="copy it again",
+            )
         capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise DataError(
@@ -41,7 +46,9 @@ class VideoSource:
         self._capture = capture
         self._fps = capture.get(cv2.CAP_PROP_FPS) or 0.0
         self._expected = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        width, height = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        width, height = (
+            int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        )
         return SourceInfo(str(self._path), width, height, self._fps, self._expected or None)
 
     def read(self, into: Frame) -> bool:
@@ -74,7 +81,9 @@ class VideoSource:
 
     def _note_end(self) -> None:
         if self._index == 0:
-            raise DataError(f"{self._path} holds no frame that can be decoded", hint="check it with 'ffprobe'")
+            raise DataError(
+                f"{self._path} holds no frame that can be decoded", hint="check it with 'ffprobe'"
+            )
         # Containers announce a count that may be off by one or two; more is a file that was cut or damaged.
         if self._index + 2 < self._expected:
             self.problems.append(

@@ -1,0 +1,94 @@
+"""What is ordered from a conversion, what is made of it, and all that its reports are written from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgevision.backends import Variant
+from edgevision.converters.calibration import Data
+from edgevision.converters.candidates import Trial
+from edgevision.converters.prove import Proof
+from edgevision.converters.settings import Overrides
+from edgevision.frame import Image
+from edgevision.spec import ModelSpec
+
+__all__ = ["TARGETS", "Conversion", "Made", "Order"]
+
+#: Targets whose INT8 scheme this version writes.
+TARGETS = ("x86", "trt")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the user wants.
+
+    Attributes:
+        model: The ONNX file.
+        output: The bundle's folder.
+        overrides: How the model is run, where the user says so.
+        precisions: Besides fp32, which is always there: ``int8``.
+        targets: Of `TARGETS`.
+        calibration: A video or a folder of pictures; needed for int8.
+        samples: At most so many pictures to calibrate on, and as many to prove on.
+        least: Agreement with fp32 that passes.
+        golden: A source of golden frames, ``synthetic`` or ``none``.
+        opset: Least opset of what is written.
+        keep_passing: Write a bundle of the variants that passed when others did not.
+        force: Replace a bundle that exists.
+    """
+
+    model: Path
+    output: Path
+    overrides: Overrides = field(default_factory=Overrides)
+    precisions: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ("x86",)
+    calibration: Path | None = None
+    samples: int = 200
+    least: float = 0.95
+    golden: str = "synthetic"
+    opset: int = 17
+    keep_passing: bool = False
+    force: bool = False
+
+
+@dataclass(slots=True)
+class Made:
+    """One variant, and all that is known of it.
+
+    Attributes:
+        variant: Its file lies in the staging folder.
+        proof: None for fp32, the reference.
+        quantized: What the quantizer reports; None for fp32.
+        trials: Recipes that were tried, with their agreement on the selection pictures.
+        written: What reading the file back found.
+    """
+
+    variant: Variant
+    proof: Proof | None = None
+    quantized: dict[str, Any] | None = None
+    trials: Sequence[Trial] = ()
+    written: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        return self.proof is None or self.proof.verdict == "pass"
+
+
+@dataclass(slots=True)
+class Conversion:
+    """Everything that a report is made of."""
+
+    order: Order
+    spec: ModelSpec
+    changes: list[str]
+    made: list[Made]
+    data: Data | None
+    timings: dict[str, dict[str, Any]]
+    golden: list[Image]
+
+    @property
+    def passed(self) -> bool:
+        return all(m.passed for m in self.made)
