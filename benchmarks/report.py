@@ -89,11 +89,22 @@ def _notes(record: Record) -> list[str]:
     ]
     if record.hint == "throughput":
         lines += _row("note", _OVERLAP)
+    lines += _busy(record)
     problems = record.source["problems"]
     lines += [line for problem in problems[:5] for line in _row("problem", problem)]
     if len(problems) > 5:
         lines += _row("", f"… and {len(problems) - 5} more problems, all of them in the record")
     return lines
+
+
+def _busy(record: Record) -> list[str]:
+    """A warning if others kept half of the machine's cores or more busy before the run."""
+    load, cores = record.environment["start"]["load_average"], record.environment["cpu"]["cores"]
+    if not load or not cores or load[0] < cores / 2:
+        return []
+    return _row(
+        "note", f"the machine was busy before the run: load average {load[0]:.1f} on {cores} cores"
+    )
 
 
 def _source(record: Record) -> str:

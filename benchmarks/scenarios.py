@@ -13,17 +13,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.backends import Session, Slot
-from edgevision.backends._slot import image_input
+from edgevision.backends import Slot
 from edgevision.benchmarks.terms import KeptStages, Plan, StopSign, Terms
 from edgevision.clock import STAGES, StageRing, now_ns
 from edgevision.errors import EdgevisionError
 from edgevision.frame import Frame, Image
 from edgevision.model import Model, opened
 from edgevision.percentiles import LEAST_SAMPLES
-from edgevision.preprocess import tensor_size
 from edgevision.sources import Source, SourceInfo
-from edgevision.spec import InputSpec
 
 __all__ = ["Measurement", "inference_only", "single_stream"]
 
@@ -107,10 +104,9 @@ def inference_only(
         return _nothing("the source gave no frame", info)
     kept = KeptStages((lambda: tell(terms.part_done())) if tell else None)
     terms = Terms(plan, kept, stop)
-    session, spec = model._session, model.variant.spec.input
-    failure = None
+    session, failure = model._session, None
     with session.attach():
-        slots = [_loaded_slot(session, spec, frame.image) for _ in range(session.slots)]
+        slots = [_loaded_slot(model, frame.image) for _ in range(session.slots)]
         first_ns = _timed(lambda: _once(slots[0]))
         try:
             _rotate(slots, terms)
@@ -202,12 +198,10 @@ def _once(slot: Slot) -> None:
     slot.wait()
 
 
-def _loaded_slot(session: Session, spec: InputSpec, image: Image) -> Slot:
-    tensor = image_input(spec, session.inputs)
-    rows = tensor.shape[0] if isinstance(tensor.shape[0], int) else 1
-    size = tensor_size(spec, *image.shape[:2])
-    slot = session.slot({tensor.name: (rows, *spec.tensor_shape(*size))})
-    for row in range(slot.rows):
+def _loaded_slot(model: Model, image: Image) -> Slot:
+    """A slot with the picture in every row, so that no row is easier than another."""
+    slot = model.pipeline.loaded_slot(image)
+    for row in range(1, slot.rows):
         slot.load(image, row=row)
     return slot
 

@@ -22,6 +22,7 @@ from edgevision.converters.variants import int8_variant, write_variant
 from edgevision.errors import GateError, UsageError
 from edgevision.frame import Frame, Image
 from edgevision.onnx_header import read_header
+from edgevision.preprocess import one_thread
 from edgevision.progress import Progress
 from edgevision.sources import make_source
 
@@ -38,6 +39,7 @@ def convert(order: Order, progress: Progress) -> Conversion:
         GateError: A variant missed the agreement; the report lies in ``<output>.rejected``.
         EdgevisionError: Something could not be read, done or written; nothing is left behind.
     """
+    one_thread()
     _check(order)
     model = onnx_file.load(order.model)
     header = read_header(order.model)

@@ -14,7 +14,8 @@ from edgevision.converters.graph import GraphIndex
 from edgevision.converters.int8_read_back import read_back, refuse_quantized
 from edgevision.converters.moments import Moments, batches, gather, measurable
 from edgevision.converters.quant_params import activation_quantizers, channel_scales
-from edgevision.converters.quant_plan import SCHEMES, Layer, Plan, make_plan
+from edgevision.converters.quant_plan import Layer, Plan, make_plan
+from edgevision.converters.quant_schemes import SCHEMES
 from edgevision.converters.quant_write import IntegerLayer, write
 from edgevision.converters.ranges import Feeds, Progress, TensorRange, collect, silent
 from edgevision.converters.rounding import bias_shift, round_nearest, round_with_moments

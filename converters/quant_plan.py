@@ -2,65 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import onnx
 from onnx import TensorProto
 
 from edgevision.converters.graph import GraphIndex, attribute, elem_types
-from edgevision.converters.tail import decode_tail, last_weighted, weighted
+from edgevision.converters.quant_schemes import Scheme
+from edgevision.converters.tail import decode_tail, weighted
 
-__all__ = ["SCHEMES", "Layer", "Plan", "Scheme", "make_plan"]
+__all__ = ["Layer", "Plan", "make_plan"]
 
-
-@dataclass(frozen=True)
-class Scheme:
-    """What one family of INT8 kernels takes.
-
-    Attributes:
-        name: ``x86`` or ``trt``.
-        asymmetric: Activations are uint8 with a zero point; else int8 with zero point 0.
-        integer_bias: Biases are int32 behind a DequantizeLinear; else they stay float.
-        layers: Operators with constant weights that have an INT8 kernel.
-        float_output: Layers among them whose kernel can give float.
-        arithmetic: Other operators with an INT8 kernel; their output has a scale of its own.
-        absorbs: Relu and Clip may be left to the saturation of the quantizer behind them.
-    """
-
-    name: str
-    asymmetric: bool
-    integer_bias: bool
-    layers: frozenset[str]
-    float_output: frozenset[str]
-    arithmetic: frozenset[str]
-    absorbs: bool
-
-
-SCHEMES: Mapping[str, Scheme] = {
-    # onnxruntime's CPU provider: each kernel below is QLinear… or a table look-up there.
-    "x86": Scheme(
-        "x86",
-        asymmetric=True,
-        integer_bias=True,
-        layers=frozenset({"Conv", "Gemm", "MatMul"}),
-        float_output=frozenset({"Gemm", "MatMul"}),
-        arithmetic=frozenset(
-            {"Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool", "LeakyRelu", "Sigmoid"}
-        ),
-        absorbs=True,
-    ),
-    # TensorRT fuses activations and residual Adds into the layer: no scale between them.
-    "trt": Scheme(
-        "trt",
-        asymmetric=False,
-        integer_bias=False,
-        layers=frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}),
-        float_output=frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}),
-        arithmetic=frozenset({"Concat", "AveragePool"}),
-        absorbs=False,
-    ),
-}
 
 # They move or pick values: input and output share one scale, so the integers pass untouched.
 _PASSING = frozenset(
@@ -146,7 +99,6 @@ class _Planner:
         self.scheme = scheme
         self.exclude = set(exclude)
         self.tail = decode_tail(model)
-        self.last = last_weighted(model)
         self.types = elem_types(model)
         self.result = Plan(scheme)
         self.layers: dict[str, Layer] = {}

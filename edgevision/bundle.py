@@ -199,7 +199,7 @@ def _open_file(path: Path) -> Bundle:
     variant_id, precision, spec = found
     size = path.stat().st_size
     variant = Variant(variant_id, precision, path, spec, "", size, header.opsets.get("", 0))
-    return Bundle(path, path.stem, "", {variant_id: variant}, {})
+    return Bundle(path, path.stem, hash_file(path), {variant_id: variant}, {})
 
 
 def _open_folder(path: Path) -> Bundle:

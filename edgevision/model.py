@@ -60,6 +60,11 @@ class Model:
         self.load_ms = self.warm_up_ms = 0.0
 
     @property
+    def session(self) -> Session:
+        """The engine's session, for measuring it alone."""
+        return self._session
+
+    @property
     def variant(self) -> Variant:
         return self.choice.variant
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ from edgevision.backends import Session, Slot
 from edgevision.backends._slot import image_input
 from edgevision.clock import STAGES, StageRing, now_ns
 from edgevision.decoders import Decoder
+from edgevision.errors import EdgevisionError
 from edgevision.frame import Frame, Image
 from edgevision.geometry import Affine, Transform
 from edgevision.preprocess import tensor_size
@@ -83,7 +85,7 @@ class Pipeline:
         self._input = image_input(spec, session.inputs)
         self._idle: dict[tuple[int, int], list[Slot]] = {}
         self._depth = session.slots
-        self._spare = [_Work() for _ in range(self._depth)]
+        self._works = tuple(_Work() for _ in range(self._depth))
         self._one = _Work()
         self._previous: Result | None = None
 
@@ -127,22 +129,23 @@ class Pipeline:
         for stage in self._stages:
             stage.reset()
         self._previous = None
-        pending: deque[_Work] = deque()
+        spare, pending = list(self._works), deque[_Work]()
         with self._session.attach():
             try:
                 while True:
-                    work = self._spare.pop()
+                    work = spare.pop()
                     if not self._begin(work, source):
-                        self._spare.append(work)
                         break
                     pending.append(work)
                     if len(pending) >= self._depth:
-                        yield from self._deliver(pending.popleft())
+                        yield from self._deliver(pending[0])
+                        spare.append(pending.popleft())
                 while pending:
-                    yield from self._deliver(pending.popleft())
+                    yield from self._deliver(pending[0])
+                    pending.popleft()
             finally:
-                while pending:  # the caller stopped early: engines may still write into these slots
-                    self._abandon(pending.popleft())
+                for work in self._works:  # after an early end engines may still write into slots
+                    self._abandon(work)
 
     def _begin(self, work: _Work, source: Source) -> bool:
         """Reads a frame and sends it to the engine; False at the end of the source."""
@@ -181,7 +184,6 @@ class Pipeline:
         work.stamp(_SINK)
         work.row[_TOTAL] = work.mark - work.started
         self.ring.add(work.row)
-        self._spare.append(work)
 
     def _finish(self, work: _Work) -> Result:
         self._collect(work)
@@ -189,13 +191,13 @@ class Pipeline:
 
     def _collect(self, work: _Work) -> None:
         """Waits for a frame's runs, decodes them and sets their slots free."""
-        for run in work.runs:
+        while work.runs:
+            run = work.runs.pop(0)
             outputs = run.slot.wait()
             work.stamp(_COMPUTE)
             self._decode(outputs, run.transforms, work.parts)
             self._give_back(run.slot, run.transforms[0].tensor_hw)
             work.stamp(_DECODE)
-        work.runs.clear()
 
     def _decode(
         self, outputs: Mapping[str, NDArray[Any]], transforms: Sequence[Transform], parts: list[Any]
@@ -223,8 +225,7 @@ class Pipeline:
         return {self._input.name: (rows, *self._spec.tensor_shape(*size))}
 
     def _abandon(self, work: _Work) -> None:
-        for run in work.runs:
-            run.slot.wait()
-            self._give_back(run.slot, run.transforms[0].tensor_hw)
-        work.runs.clear()
-        self._spare.append(work)
+        """Waits for what is still submitted; its slots are not used again, for they may have failed."""
+        while work.runs:
+            with suppress(EdgevisionError):
+                work.runs.pop().slot.wait()

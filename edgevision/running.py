@@ -15,6 +15,7 @@ from edgevision.errors import OutputError, UsageError
 from edgevision.frame import Frame
 from edgevision.model import Model, open_model, opened
 from edgevision.percentiles import summary_ms
+from edgevision.preprocess import one_thread
 from edgevision.progress import Progress, duration_text
 from edgevision.results import Result
 from edgevision.signals import Stop
@@ -62,6 +63,7 @@ def run_model(
         )
     if stats is not None:
         claim(stats, force=force)
+    one_thread()
     tally = _Tally()
     progress = Progress(quiet=as_json)
     limited = Limited(make_source(source), frames)

@@ -82,7 +82,7 @@ def claim(path: Path, *, force: bool) -> None:
             hint="make the folder first",
         )
     try:
-        path.open("wb").close()
+        path.open("ab").close()  # what is there stays until the first write
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written: {error.strerror}", hint="choose another place"

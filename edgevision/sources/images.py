@@ -56,12 +56,11 @@ class ImagesSource:
         self._path = Path(uri)
         self._files: list[Path] = []
         self._index = 0
-        self._read = 0
         self._cancelled = False
         self.problems: list[str] = []
 
     def open(self) -> SourceInfo:
-        self._files = list_images(self._path)
+        self._files, self._index, self._cancelled = list_images(self._path), 0, False
         for path in self._files:
             first = read_image(path)
             if first is not None:

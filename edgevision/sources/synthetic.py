@@ -64,6 +64,7 @@ class SyntheticSource:
         self.problems: list[str] = []
 
     def open(self) -> SourceInfo:
+        self._index, self._cancelled = 0, False
         return SourceInfo(self._uri, self._width, self._height, self._fps, self._frames or None)
 
     def read(self, into: Frame) -> bool:

@@ -43,7 +43,7 @@ class VideoSource:
                 expected="a container and codec that FFmpeg knows: mp4, mkv, avi with H.264, HEVC, MPEG-4, MJPEG, …",
                 hint="check it with 'ffprobe', or copy it again if it was cut off",
             )
-        self._capture = capture
+        self._capture, self._index, self._cancelled = capture, 0, False
         self._fps = capture.get(cv2.CAP_PROP_FPS) or 0.0
         self._expected = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         width, height = (

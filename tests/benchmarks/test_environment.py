@@ -178,7 +178,8 @@ def test_this_machine_is_described_and_fits_into_json() -> None:
     assert facts["libraries"]["edgevision"]
     assert 1 <= facts["cpu"]["cores_usable"] <= facts["cpu"]["cores"]
     assert facts["memory_mb"] > 0
-    assert json.loads(json.dumps(facts | read_state())) == facts | read_state()
+    together = facts | read_state()
+    assert json.loads(json.dumps(together)) == together
 
 
 def test_library_without_a_distribution_is_asked_only_if_imported(

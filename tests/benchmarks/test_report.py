@@ -90,6 +90,18 @@ def test_overlapping_queries_are_pointed_out(record: Record) -> None:
     assert "queries overlap" not in report_text(record)
 
 
+@pytest.mark.parametrize(
+    ("load", "warns"), [([2.0, 0, 0], True), ([1.9, 9, 9], False), (None, False)]
+)
+def test_machine_that_was_busy_before_the_run_is_pointed_out(
+    load: list[float] | None, warns: bool, record: Record
+) -> None:
+    environment = {**record.environment, "cpu": {"cores": 4}, "start": {"load_average": load}}
+    text = report_text(replace(record, environment=environment))
+    assert ("load average 2.0 on 4 cores" in text) is warns
+    assert ("busy" in text) is warns
+
+
 def test_problems_of_the_source_are_listed_and_cut(record: Record) -> None:
     problems = [f"{n}.png cannot be decoded and was skipped" for n in range(8)]
     text = report_text(replace(record, source={**record.source, "problems": problems}))

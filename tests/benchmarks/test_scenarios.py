@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,11 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from edgevision.benchmarks.memory import MemorySource, golden_source
+from edgevision.benchmarks.memory import MemorySource
 from edgevision.benchmarks.run import measure
 from edgevision.benchmarks.scenarios import Measurement, inference_only, single_stream
-from edgevision.benchmarks.terms import KeptStages, Plan, Terms
-from edgevision.bundle import open_bundle
+from edgevision.benchmarks.terms import Plan
 from edgevision.clock import STAGES
 from edgevision.errors import BackendError, DataError, UsageError
 from edgevision.frame import Frame, Image
@@ -194,32 +192,6 @@ def test_problems_of_a_source_are_told_once_however_often_it_is_opened(
     assert measured.problems == ("b.png cannot be decoded and was skipped",)
 
 
-def test_frames_from_memory_come_round_and_cannot_be_written_to(pictures: list[Image]) -> None:
-    source = MemorySource(pictures)
-    assert source.open() == SourceInfo("memory://", SIDE, SIDE, 0.0, 3)
-    frame = Frame()
-    seen = []
-    for _ in range(7):
-        assert source.read(frame)
-        seen.append((frame.index, int(frame.image[0, 0, 0])))
-    assert seen == [(0, 0), (1, 100), (2, 200), (3, 0), (4, 100), (5, 200), (6, 0)]
-    with pytest.raises(ValueError, match="read-only"):
-        frame.image[0] = 1
-    pictures[0][0] = 1  # the caller's own array is as it was
-
-
-def test_cancelled_memory_source_ends(pictures: list[Image]) -> None:
-    source = MemorySource(pictures)
-    threading.Thread(target=source.cancel).run()
-    assert not source.read(Frame())
-
-
-def test_model_without_golden_frames_needs_a_source(model_file: Path) -> None:
-    with pytest.raises(UsageError, match="no golden frames") as caught:
-        golden_source(open_bundle(model_file))
-    assert "SOURCE" in caught.value.expected
-
-
 # --- not valid -------------------------------------------------------------------------------------
 
 
@@ -361,26 +333,6 @@ def test_inference_only_that_fails_in_mid_run_is_invalid(
     assert len(measured.total_ns) == 9 - 1 - 3
 
 
-# --- samples and terms -----------------------------------------------------------------------------
-
-
-def test_no_sample_of_a_long_run_is_lost() -> None:
-    kept = KeptStages()
-    row = np.zeros(len(STAGES) + 1, np.int64)
-    count = 2 * 4096 + 5
-    for number in range(count):
-        row[0], row[-1] = number, 2 * number
-        kept.add(row)
-    assert kept.count == count
-    assert (kept.stages_ns()[:, 0] == np.arange(count)).all()
-    assert (kept.total_ns() == 2 * np.arange(count)).all()
-
-
-def test_no_samples_are_an_empty_table() -> None:
-    assert KeptStages().stages_ns().shape == (0, len(STAGES))
-    assert KeptStages().total_ns().shape == (0,)
-
-
 def test_progress_is_told_between_queries_and_never_falls(
     open_fake: OpenFake, pictures: list[Image], sign: SimpleNamespace
 ) -> None:
@@ -390,15 +342,3 @@ def test_progress_is_told_between_queries_and_never_falls(
     assert len(told) >= 2
     assert told == sorted(told)
     assert 0 <= told[0] <= told[-1] <= 1
-
-
-def test_part_done_is_that_of_the_term_that_lags_behind(sign: SimpleNamespace) -> None:
-    kept = KeptStages()
-    terms = Terms(Plan(duration_s=0, min_queries=4, warmup=1), kept, sign)
-    row = np.zeros(len(STAGES) + 1, np.int64)
-    parts = []
-    while terms.may_begin():
-        terms.begun()
-        kept.add(row)
-        parts.append(terms.part_done())
-    assert parts == [0.0, 0.25, 0.5, 0.75, 1.0]

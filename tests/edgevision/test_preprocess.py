@@ -13,7 +13,7 @@ from edgevision.spec import InputSpec
 
 CV = {
     "nearest": cv2.INTER_NEAREST,
-    "linear": cv2.INTER_LINEAR,
+    "linear": cv2.INTER_LINEAR_EXACT,
     "cubic": cv2.INTER_CUBIC,
     "area": cv2.INTER_AREA,
 }
@@ -316,3 +316,26 @@ def test_what_is_no_picture_is_refused(image):
     loader, _ = preprocessor(InputSpec(size=(48, 64)))
     with pytest.raises(DataError, match="no picture"):
         loader.load(image)
+
+
+@pytest.mark.parametrize("shape", [(1080, 1920), (576, 768), (37, 91), (640, 640), (1, 1), (3, 5)])
+def test_linear_is_within_one_grey_level_of_opencvs_inter_linear(shape):
+    spec = InputSpec(size=(64, 96), resize="stretch", colour="bgr", scale=1.0)
+    image = np.random.default_rng(5).integers(0, 256, (*shape, 3), np.uint8)
+    tensor = np.empty((1, 3, 64, 96), np.float32)
+    Preprocessor(spec, tensor).load(image)
+    expected = cv2.resize(image, (96, 64), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(tensor[0].transpose(1, 2, 0) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("factor", [3, 5, 7])
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (36, 64), (361, 641)])
+def test_an_odd_whole_factor_gives_opencvs_linear_picture_exactly(factor, size):
+    height, width = size
+    spec = InputSpec(size=size, resize="stretch", colour="bgr", scale=1.0)
+    shape = (height * factor, width * factor, 3)
+    image = np.random.default_rng(6).integers(0, 256, shape, np.uint8)
+    tensor = np.empty((1, 3, *size), np.float32)
+    Preprocessor(spec, tensor).load(image)
+    expected = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(tensor[0].transpose(1, 2, 0), expected)
