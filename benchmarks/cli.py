@@ -89,9 +89,11 @@ def bench(
     from edgevision.benchmarks.report import report_text
     from edgevision.benchmarks.run import benchmark
     from edgevision.benchmarks.terms import Plan
+    from edgevision.preprocess import one_thread
     from edgevision.progress import Progress
     from edgevision.signals import Stop
 
+    one_thread()
     if output is not None:
         check_place(output, force=force)
     plan = Plan(scenario, inference_only, duration, min_queries, warmup)

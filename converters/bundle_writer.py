@@ -11,10 +11,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from edgevision.bundle import canonical_json
+from edgevision.bundle import MANIFEST, canonical_json
 from edgevision.errors import OutputError
 
-__all__ = ["check_output", "replaced", "staging", "write_json"]
+__all__ = ["check_output", "rejected_place", "replaced", "staging", "write_json"]
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NO_PERMISSION = (errno.EACCES, errno.EROFS, errno.EPERM)
 
 
 def check_output(output: Path, *, force: bool) -> None:
@@ -23,23 +26,22 @@ def check_output(output: Path, *, force: bool) -> None:
     Raises:
         OutputError: Something is there and ``force`` is off, or the folder cannot be written.
     """
-    if output.exists() and not force:
-        raise OutputError(f"{output} exists", expected="a new path", hint="--force replaces it")
-    if output.exists() and not (output / "manifest.json").is_file():
-        raise OutputError(
-            f"{output} is no bundle, so --force does not replace it", hint="choose another path"
-        )
+    try:
+        _check_place(output, force)
+        if output.parent.is_dir():
+            tempfile.TemporaryFile(dir=output.parent).close()
+    except OSError as error:
+        raise _unwritable(output, error) from error
     if not output.parent.is_dir():
         raise OutputError(
             f"{output} cannot be written: there is no folder {output.parent}",
             hint="make the folder first",
         )
-    try:
-        tempfile.TemporaryFile(dir=output.parent).close()
-    except OSError as error:
-        raise OutputError(
-            f"{output.parent} cannot be written: {error.strerror}", hint="choose another place"
-        ) from error
+
+
+def rejected_place(output: Path) -> Path:
+    """Where the report goes when there is to be no bundle."""
+    return output.with_name(output.name + ".rejected")
 
 
 @contextmanager
@@ -49,22 +51,19 @@ def staging(output: Path) -> Iterator[Path]:
     Raises:
         OutputError: Something could not be written: no room, no permission.
     """
-    folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    folder.chmod(0o755)  # mkdtemp makes it private; a bundle is read like any other file
     try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    except OSError as error:
+        raise _unwritable(output, error) from error
+    try:
+        folder.chmod(0o755)  # mkdtemp makes it private; a bundle is read like any other file
         yield folder
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OutputError(
-                f"no room is left for {output}", hint="make room, or choose another place"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise OutputError(
-                f"{output} could not be written: {error.strerror}", hint="choose another place"
-            ) from error
+        if error.errno in _NO_ROOM + _NO_PERMISSION:
+            raise _unwritable(output, error) from error
         raise
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
 
 
 def replaced(folder: Path, output: Path) -> None:
@@ -72,15 +71,15 @@ def replaced(folder: Path, output: Path) -> None:
     old = output.with_name(f".{output.name}.old")
     with suppress(FileNotFoundError):
         shutil.rmtree(old)
-    if output.exists():
-        output.rename(old)
     try:
+        if output.exists():
+            output.rename(old)
         folder.rename(output)
-    except OSError:
-        if old.exists():
+    except BaseException:  # a signal too must not lose what was there
+        if old.exists() and not output.exists():
             old.rename(output)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
 
 
 def write_json(path: Path, data: Mapping[str, Any], *, canonical: bool = False) -> None:
@@ -92,3 +91,41 @@ def write_json(path: Path, data: Mapping[str, Any], *, canonical: bool = False) 
             json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n",
             encoding="utf-8",
         )
+
+
+def _check_place(output: Path, force: bool) -> None:
+    """What is there may be replaced: a bundle when asked to, an earlier report of a rejected one."""
+    if output.is_symlink():
+        raise OutputError(
+            f"{output} is a link", expected="a new path, or a bundle's own folder with --force"
+        )
+    if output.exists() and not force:
+        raise OutputError(f"{output} exists", expected="a new path", hint="--force replaces it")
+    if output.exists() and not (output / MANIFEST).is_file():
+        raise OutputError(
+            f"{output} is no bundle, so --force does not replace it", hint="choose another path"
+        )
+    rejected = rejected_place(output)
+    if rejected.is_symlink() or (rejected.exists() and not (rejected / "report.json").is_file()):
+        raise OutputError(
+            f"{rejected} exists, and is no report of a conversion",
+            expected="room for the report, should the bundle be rejected",
+            hint="move it away, or choose another path",
+        )
+
+
+def _unwritable(output: Path, error: OSError) -> OutputError:
+    if error.errno in _NO_ROOM:
+        return OutputError(
+            f"no room is left for {output}", hint="make room, or choose another place"
+        )
+    return OutputError(f"{output} cannot be written: {error.strerror}", hint="choose another place")
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder; a signal that comes meanwhile takes effect once it is gone."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise

@@ -37,7 +37,7 @@ class Part:
 
     Attributes:
         purpose: ``calibration``, ``selection`` or ``proof``.
-        count: Pictures it gives.
+        count: Pictures it gives; before it was streamed once, those it should give.
         problems: Pictures that could not be read, one line each.
     """
 
@@ -47,7 +47,10 @@ class Part:
     _stream: Callable[[], Iterator[Image]]
 
     def __iter__(self) -> Iterator[Image]:
-        return self._stream()
+        given = 0
+        for given, image in enumerate(self._stream(), 1):  # noqa: B007 - counted to the end
+            yield image
+        self.count = given  # without those that could not be read
 
     def __len__(self) -> int:
         return self.count
@@ -84,12 +87,20 @@ def open_data(path: Path, *, samples: int, progress: Progress) -> Data:
     Raises:
         DataError: There is too little, it cannot be read, or the pictures show nothing.
     """
-    if not path.exists():
+    try:
+        if not path.exists():
+            raise DataError(
+                f"there is no calibration data at {path}",
+                expected="a video or a folder of pictures",
+            )
+        if path.is_dir():
+            next(path.iterdir(), None)  # globbing would find nothing in a folder it may not read
+        folder = path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
+        data = _folder(path, samples) if folder else _video(path, samples, progress)
+    except OSError as error:
         raise DataError(
-            f"there is no calibration data at {path}", expected="a video or a folder of pictures"
-        )
-    folder = path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
-    data = _folder(path, samples) if folder else _video(path, samples, progress)
+            f"{path} cannot be read: {error.strerror}", expected="a video or a folder of pictures"
+        ) from error
     _examine(data, path, progress)
     return data
 
@@ -97,28 +108,46 @@ def open_data(path: Path, *, samples: int, progress: Progress) -> Data:
 def _folder(path: Path, samples: int) -> Data:
     problems: list[str] = []
     files = list_images(path)
-    shares = {file: int(hash_file(file)[:8], 16) / 2**32 for file in files}
+    shares = {file: _share(file, path, problems) for file in files}
+
+    def part(purpose: str, low: float, high: float) -> Part:
+        inside = [file for file in files if low <= shares[file] < high]
+        return _files_part(purpose, _spread(inside, samples), path, problems)
+
     return Data(
-        path.name,
+        path.resolve().name,
         "folder",
-        _files_part("calibration", [f for f in files if shares[f] < _CALIBRATE], samples, problems),
-        _files_part(
-            "selection", [f for f in files if _CALIBRATE <= shares[f] < _PROVE], samples, problems
-        ),
-        _files_part("proof", [f for f in files if shares[f] >= _PROVE], samples, problems),
+        part("calibration", 0, _CALIBRATE),
+        part("selection", _CALIBRATE, _PROVE),
+        part("proof", _PROVE, 1),
         problems=problems,
     )
 
 
-def _files_part(purpose: str, files: Sequence[Path], most: int, problems: list[str]) -> Part:
-    files = _spread(files, most)
+def _share(file: Path, folder: Path, problems: list[str]) -> float:
+    """Where a picture stands in 0…1, by its content; 1, in no part, if it cannot be read."""
+    try:
+        return int(hash_file(file)[:8], 16) / 2**32
+    except OSError as error:
+        problems.append(f"{_inside(file, folder)} was skipped: {error.strerror}")
+        return 1.0
+
+
+def _inside(file: Path, folder: Path) -> str:
+    """A picture's name in its folder, which says more than the file's alone."""
+    return file.name if file == folder else file.relative_to(folder).as_posix()
+
+
+def _files_part(purpose: str, files: Sequence[Path], folder: Path, problems: list[str]) -> Part:
 
     def stream() -> Iterator[Image]:
         for file in files:
             image = read_image(file)
             if image is not None:
                 yield image
-            elif (line := f"{file.name} cannot be decoded and was skipped") not in problems:
+                continue
+            line = f"{_inside(file, folder)} cannot be decoded and was skipped"
+            if line not in problems:
                 problems.append(line)
 
     return Part(purpose, len(files), problems, stream)
@@ -129,7 +158,7 @@ def _video(path: Path, samples: int, progress: Progress) -> Data:
     total = _count_frames(path, problems, progress)
     first, last = int(total * _CALIBRATE), int(total * _PROVE)
     return Data(
-        path.name,
+        path.resolve().name,
         "video",
         _video_part(path, "calibration", range(first), samples, problems),
         _video_part(path, "selection", range(first, last), samples, problems),
@@ -185,26 +214,35 @@ def _video_part(path: Path, purpose: str, frames: range, most: int, problems: li
 def _examine(data: Data, path: Path, progress: Progress) -> None:
     """Reads the calibration part once: its digest, how many pictures there are, whether they show anything."""
     digest, seen, flat, done = hashlib.sha256(), set(), 0, 0
+    planned = data.calibration.count
     for done, image in enumerate(data.calibration, 1):
         pixels = hashlib.sha256(np.ascontiguousarray(image).data).digest()
         digest.update(pixels)
         seen.add(pixels)
-        flat += int(image.min() == image.max())
-        progress("reading calibration data", done, data.calibration.count)
-    if len(seen) < _LEAST_PICTURES:
-        raise DataError(
-            f"{path} is too little to calibrate on",
-            received=f"{len(seen)} different pictures of {data.calibration.count} in the calibration part",
-            expected="100 or more pictures of what the camera will see; at least a handful for a trial",
-            hint="record a minute of video from the camera",
-        )
-    if flat >= len(seen):
+        flat += int((image == image[0, 0]).all())
+        progress("reading calibration data", done, planned)
+    if flat == done > 0:
         raise DataError(
             f"the pictures in {path} show nothing: every one is a single colour",
+            received=f"{done} pictures in the calibration part",
             expected="pictures of what the camera will see",
+            hint="record a minute of video from the camera",
         )
+    if len(seen) < _LEAST_PICTURES:
+        raise _too_little(data, path, planned, len(seen))
     data.digest = digest.hexdigest()
-    data.calibration.count = done
+
+
+def _too_little(data: Data, path: Path, planned: int, different: int) -> DataError:
+    given = planned + data.selection.count + data.proof.count
+    lost = f"; {len(data.problems)} skipped, such as: {data.problems[0]}" if data.problems else ""
+    return DataError(
+        f"{path} is too little to calibrate on",
+        received=f"{given} pictures, of which {planned} ({different} different ones that can be "
+        f"decoded) fell to the calibration part{lost}",
+        expected="100 or more pictures of what the camera will see; at least a handful for a trial",
+        hint="record a minute of video from the camera",
+    )
 
 
 def _spread(items: Sequence[T], most: int) -> Sequence[T]:

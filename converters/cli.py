@@ -96,6 +96,7 @@ def convert(model: Path, output: Path, least: float, as_json: bool, **options: A
     compared with fp32 on pictures that had no part in making it. A variant that misses
     --min-agreement means exit status 3 and no bundle; the report is in DIR.evb.rejected.
     """
+    from edgevision.converters.bundle_writer import rejected_place
     from edgevision.converters.conversion import Order
     from edgevision.converters.convert import convert as run_convert
     from edgevision.converters.report import report_json
@@ -119,14 +120,14 @@ def convert(model: Path, output: Path, least: float, as_json: bool, **options: A
         with Progress(quiet=as_json) as progress:
             conversion = run_convert(order, progress)
     except GateError as error:
-        if as_json:
-            _print_rejected(order.output)
+        if as_json:  # a script gets the report of a rejected conversion too
+            place = order.output if order.keep_passing else rejected_place(order.output)
+            _print_json(json.loads((place / "report.json").read_bytes()))
         raise error
-    click.echo(
-        json.dumps(report_json(conversion), indent=2, ensure_ascii=False)
-        if as_json
-        else _text(conversion)
-    )
+    if as_json:
+        _print_json(report_json(conversion))
+    else:
+        click.echo(_text(conversion))
     return 0
 
 
@@ -134,13 +135,9 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
-def _print_rejected(output: Path) -> None:
-    """A script that asked for JSON gets the report of a rejected conversion too."""
-    for folder in (output.with_name(output.name + ".rejected"), output):
-        report = folder / "report.json"
-        if report.is_file():
-            click.echo(report.read_text(encoding="utf-8").rstrip())
-            return
+def _print_json(report: dict[str, Any]) -> None:
+    """In ASCII: names in a model may hold what a terminal would obey."""
+    click.echo(json.dumps(report, indent=2, sort_keys=True))
 
 
 def _text(conversion: Conversion) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgevision.converters import onnx_file
-from edgevision.converters.bundle_writer import check_output, replaced, staging
+from edgevision.converters.bundle_writer import check_output, rejected_place, replaced, staging
 from edgevision.converters.calibration import Data, open_data
 from edgevision.converters.clean import clean
 from edgevision.converters.conversion import TARGETS, Conversion, Made, Order
@@ -19,16 +19,19 @@ from edgevision.converters.manifest import write_bundle
 from edgevision.converters.prove import LEAST_DETECTIONS, LEAST_FRAMES, compare_speed, load
 from edgevision.converters.settings import fixed_shapes, resolve
 from edgevision.converters.variants import int8_variant, write_variant
-from edgevision.errors import GateError, UsageError
+from edgevision.errors import GateError, SpecError, UsageError
 from edgevision.frame import Frame, Image
 from edgevision.onnx_header import read_header
 from edgevision.preprocess import one_thread
 from edgevision.progress import Progress
+from edgevision.results import Classification, Detections
 from edgevision.sources import make_source
 
 __all__ = ["convert"]
 
 _GOLDEN_FRAMES = 4
+#: What a task's decoder must give, for the tasks that are known here.
+_RESULTS = {"detect": Detections, "classify": Classification}
 _GOLDEN_SYNTHETIC = "synthetic://shapes?seed=7&size=640x480&frames={count}"
 
 
@@ -81,6 +84,13 @@ def _check(order: Order) -> None:
             f"unknown target {', '.join(sorted(set(order.targets) - set(TARGETS)))}",
             expected="of: " + ", ".join(TARGETS),
         )
+    if "int8" in order.precisions and not order.targets:
+        raise UsageError("int8 for no target", expected="--target with " + " or ".join(TARGETS))
+    if "int8" not in order.precisions and order.calibration is not None:
+        raise UsageError(
+            "there is calibration data, and nothing that needs it: only fp32 would be written",
+            expected="--precision int8 with it",
+        )
     if "int8" in order.precisions and order.calibration is None:
         raise UsageError(
             "int8 needs calibration data, and none was given",
@@ -111,8 +121,17 @@ def _golden(order: Order) -> list[Image]:
 
 def _try_out(reference: Made, golden: Sequence[Image], data: Data | None) -> None:
     """One picture the whole way, so that a preset that does not fit is found before the long work."""
+    spec = reference.variant.spec
     with load(reference.variant) as model:
-        model(_some_picture(golden, data))
+        result = model(_some_picture(golden, data))
+    expected = _RESULTS.get(spec.task)
+    if expected is not None and not isinstance(result, expected):
+        raise SpecError(
+            f"task {spec.task!r} and decoder {spec.output.decoder!r} do not fit",
+            received=f"{type(result).__name__} from the decoder",
+            expected=expected.__name__,
+            hint="leave --task and --decoder to the preset, or change both",
+        )
 
 
 def _some_picture(golden: Sequence[Image], data: Data | None) -> Image:
@@ -139,9 +158,7 @@ def _deliver(conversion: Conversion, folder: Path, progress: Progress) -> None:
     for made in conversion.made if rejected else missed:
         made.variant.file.unlink()
     write_bundle(conversion, folder, rejected=rejected, progress=progress)
-    place = order.output
-    if rejected:
-        place = order.output.with_name(order.output.name + ".rejected")
+    place = rejected_place(order.output) if rejected else order.output
     replaced(folder, place)
     if missed:
         raise _not_proven(missed, order, place)

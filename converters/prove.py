@@ -25,7 +25,15 @@ from edgevision.metrics.tensors import TensorAgreement
 from edgevision.model import Model, load_variant
 from edgevision.percentiles import summary_ms
 
-__all__ = ["LEAST_DETECTIONS", "LEAST_FRAMES", "Proof", "compare_speed", "load", "prove"]
+__all__ = [
+    "LEAST_DETECTIONS",
+    "LEAST_FRAMES",
+    "Proof",
+    "agreement_for",
+    "compare_speed",
+    "load",
+    "prove",
+]
 
 #: Under this many pictures, or reference detections, a number would say nothing: the verdict is ``insufficient``.
 LEAST_FRAMES = 50
@@ -96,8 +104,7 @@ def prove(
         stage: What the progress calls it.
         progress: Told how far it is.
     """
-    task = reference.variant.spec.task
-    agreement: Agreement = ClassificationAgreement() if task == "classify" else DetectionAgreement()
+    agreement = agreement_for(reference.variant.spec.task)
     outputs = {name: TensorAgreement() for name in reference.pipeline.outputs}
     for done, image in enumerate(frames, 1):
         ours, expected = reference.pipeline.examine(image)
@@ -112,6 +119,11 @@ def prove(
         {**found, "least": least, "verdict": _verdict(agreement, least)},
         {name: tensor.to_dict() for name, tensor in outputs.items()},
     )
+
+
+def agreement_for(task: str) -> Agreement:
+    """An empty tally of the metric that decides for a task."""
+    return ClassificationAgreement() if task == "classify" else DetectionAgreement()
 
 
 def compare_speed(

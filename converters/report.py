@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from edgevision.converters.conversion import Conversion, Made
+from edgevision.converters.prove import LEAST_DETECTIONS, LEAST_FRAMES
 from edgevision.text import markdown, printable, size_text
 
 __all__ = ["REPORT_SCHEMA", "report_json", "report_markdown"]
@@ -12,6 +14,11 @@ __all__ = ["REPORT_SCHEMA", "report_json", "report_markdown"]
 REPORT_SCHEMA = 1
 _LISTED = 12
 
+_RECIPES = (
+    "`minmax` takes the extremes of all calibration pictures as ranges, `mean` the mean of each one's; "
+    "`rounding` rounds weights by what the pictures make of them, not to the nearest."
+)
+_METRICS = {"f1": "F1", "top1": "top-1"}
 _VERDICTS = {
     "pass": "✅ pass",
     "fail": "❌ fail",
@@ -36,11 +43,13 @@ def report_markdown(conversion: Conversion) -> str:
     """The report for people: the answer first, then what it rests on."""
     sections = [
         _headline(conversion),
+        _model_text(conversion),
         _table(conversion),
         _speed_note(conversion),
         _data_section(conversion),
         *(_variant_section(made) for made in conversion.made if made.proof is not None),
         _changes_section(conversion),
+        _next_section(conversion),
     ]
     return "\n\n".join(s for s in sections if s) + "\n"
 
@@ -96,25 +105,57 @@ def _headline(conversion: Conversion) -> str:
     if not proven:
         return f"# {name}\n\nConverted to a clean fp32 model. Nothing was quantized, so there was nothing to prove."
     lines = [_sentence(made, conversion) for made in proven]
+    if not conversion.passed:
+        lines.append(
+            "What did not pass was left out of the bundle."
+            if conversion.order.keep_passing
+            else "**So no bundle was written.** More and more varied pictures from the camera help most."
+        )
     return f"# {name}\n\n" + "\n\n".join(lines)
 
 
 def _sentence(made: Made, conversion: Conversion) -> str:
     agreement = made.proof.agreement if made.proof else {}
-    metric = {"f1": "F1", "top1": "top-1"}[agreement["metric"]]
     speed = conversion.timings[made.variant.id]["speedup"]
     size = made.variant.size_bytes / conversion.made[0].variant.size_bytes
+    runs = "" if "trt" in made.variant.targets else f"runs at {speed:.2f}× its speed here and "
     return (
         f"**{markdown(made.variant.id)}: {_VERDICTS[agreement['verdict']]}.** "
-        f"It agrees with fp32 at {metric} {agreement['value']:.4f} (at least {agreement['least']:g} was asked), "
-        f"runs at {speed:.2f}× its speed on this machine and takes {size:.0%} of its size."
+        f"It agrees with fp32 at {_METRICS[agreement['metric']]} {agreement['value']:.4f} "
+        f"(at least {agreement['least']:g} was asked), {runs}takes {size:.0%} of its size."
+        + _lacking(agreement)
+    )
+
+
+def _lacking(agreement: dict[str, Any]) -> str:
+    """What was too little, if the data were."""
+    if agreement["verdict"] != "insufficient":
+        return ""
+    pictures, objects = agreement["frames"], agreement["samples"]
+    seen = f"{pictures} pictures" + (
+        f" with {objects} objects" if agreement["metric"] == "f1" else ""
+    )
+    least = f"{LEAST_FRAMES} pictures" + (
+        f" with {LEAST_DETECTIONS} objects" if agreement["metric"] == "f1" else ""
+    )
+    return f" That rests on only {seen}; a verdict needs at least {least}."
+
+
+def _model_text(conversion: Conversion) -> str:
+    """What the model is, so that a wrong preset is seen here."""
+    spec = conversion.spec
+    size = "any size" if spec.input.size is None else "×".join(map(str, spec.input.size))
+    classes = f", {len(spec.labels)} classes" if spec.labels else ""
+    return (
+        f"From {_code(conversion.order.model.name)}: {markdown(spec.task)} with decoder "
+        f"{_code(spec.output.decoder)}{classes}, on {size} {spec.input.colour} pictures ({spec.input.resize})."
     )
 
 
 def _table(conversion: Conversion) -> str:
     rows = [
         "| variant | size | agreement with fp32 | median inference | speed |",
-        "| --- | --- | --- | --- | --- |",
+        "| --- | ---: | --- | ---: | ---: |",
     ]
     for made in conversion.made:
         timing = conversion.timings[made.variant.id]
@@ -166,17 +207,17 @@ def _data_section(conversion: Conversion) -> str:
     lines = [
         "## Data",
         "",
-        f"`{markdown(data.name)}`, a {data.kind}, split into {how}, so nothing that was calibrated on was proven on:",
+        f"{_code(data.name)}, a {data.kind}, split into {how}, so nothing that was calibrated on was proven on:",
         "",
         f"- calibrated on {data.calibration.count} pictures (digest `{data.digest[:16]}…`)",
         f"- chose among recipes on {data.selection.count}",
         f"- proven on {data.proof.count}",
     ]
-    lines += [f"- ⚠️ {markdown(p)}" for p in data.problems[:_LISTED]]
+    if data.problems:
+        lines += ["", f"⚠️ Problems with it: {len(data.problems)}", ""]
+        lines += [f"- {markdown(p)}" for p in data.problems[:_LISTED]]
     if len(data.problems) > _LISTED:
-        lines.append(
-            f"- … and {len(data.problems) - _LISTED} more problems; all are in `report.json`"
-        )
+        lines.append(f"- … and {len(data.problems) - _LISTED} more; all are in `report.json`")
     return "\n".join(lines)
 
 
@@ -198,28 +239,40 @@ def _agreement_text(made: Made) -> str:
     if agreement["metric"] == "top1":
         return f"The best class is the same in {agreement['value']:.2%} of {agreement['samples']} pictures."
     at = ", ".join(f"{value:.4f} at score {score}" for score, value in agreement["f1_at"].items())
+    right = (
+        f"{agreement['precision']:.1%} of what it finds is among them"
+        if agreement["recall"]
+        else ""
+    )
     return (
         f"Over {agreement['frames']} pictures fp32 finds {agreement['samples']} objects at score 0.35. "
-        f"Of those the variant finds {agreement['recall']:.1%}, and {agreement['precision']:.1%} of what it finds "
-        f"is among them (same class, IoU ≥ 0.5, one to one). F1 is {at}."
+        f"Of those the variant finds {agreement['recall']:.1%}{', and ' if right else ''}{right} "
+        f"(same class, IoU ≥ 0.5, one to one). F1 is {at}."
     )
 
 
 def _outputs_table(made: Made) -> str:
-    rows = ["| output | cosine | signal to noise |", "| --- | --- | --- |"]
-    for name, found in (made.proof.outputs if made.proof else {}).items():
+    """Raw outputs, the worst first: what to look at when the agreement is low."""
+    rows = ["| output | cosine | signal to noise |", "| --- | ---: | ---: |"]
+    outputs = made.proof.outputs if made.proof else {}
+    worst = sorted(outputs.items(), key=lambda item: item[1]["cosine"] or 0.0)
+    for name, found in worst[:_LISTED]:
         sqnr = "exact" if found["sqnr_db"] is None else f"{found['sqnr_db']:.1f} dB"
-        rows.append(f"| `{printable(name)}` | {found['cosine']:.5f} | {sqnr} |")
+        rows.append(f"| {_code(name)} | {found['cosine']:.5f} | {sqnr} |")
+    if len(worst) > _LISTED:
+        rows.append(f"| … and {len(worst) - _LISTED} more | | |")
     return "\n".join(rows)
 
 
 def _recipes_text(made: Made) -> str:
-    tried = ", ".join(f"{t.candidate.name} {t.score:.4f}" for t in made.trials)
-    return (
-        f"Recipes tried, with their agreement on the selection pictures: {tried}. Shipped: **{_recipe(made)}**."
-        if tried
-        else ""
-    )
+    if not made.trials:
+        return ""
+    rows = ["| recipe tried | agreement on the selection pictures |", "| --- | ---: |"]
+    for trial in made.trials:
+        shipped = " (shipped)" if trial.candidate.name == _recipe(made) else ""
+        rows.append(f"| {trial.candidate.name}{shipped} | {trial.score:.4f} |")
+    rows += ["", _RECIPES]
+    return "\n".join(rows)
 
 
 def _float_text(made: Made) -> str:
@@ -228,12 +281,16 @@ def _float_text(made: Made) -> str:
     reasons: dict[str, int] = {}
     for reason in kept.values():
         reasons[reason] = reasons.get(reason, 0) + 1
-    lines = [f"{len(report.get('int8', []))} nodes run in int8, {len(kept)} stay in float:"]
+    lines = [f"{len(report.get('int8', []))} nodes run in int8, {len(kept)} stay in float."]
+    if reasons:
+        lines.append("")
     lines += [
-        f"- {count}: {markdown(reason)}"
-        for reason, count in sorted(reasons.items(), key=lambda item: -item[1])
+        f"- {count} × {markdown(reason)}"
+        for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     ]
-    lines += [f"- ⚠️ {markdown(w)}" for w in report.get("warnings", [])[:_LISTED]]
+    warnings = report.get("warnings", [])
+    if warnings:
+        lines += ["", *(f"- ⚠️ {markdown(w)}" for w in warnings[:_LISTED])]
     return "\n".join(lines)
 
 
@@ -243,3 +300,22 @@ def _changes_section(conversion: Conversion) -> str:
     return "## What was changed in the graph\n\n" + "\n".join(
         f"- {markdown(c)}" for c in conversion.changes
     )
+
+
+def _next_section(conversion: Conversion) -> str:
+    order = conversion.order
+    if not conversion.passed and not order.keep_passing:
+        return ""
+    bundle = shlex.quote(printable(order.output.name))
+    return (
+        "## Next\n\n```\n"
+        f"edgevision run {bundle} VIDEO out.mp4 out.jsonl\n"
+        f"edgevision bench {bundle} VIDEO\n"
+        f"edgevision verify {bundle}\n```"
+    )
+
+
+def _code(text: str) -> str:
+    """A name in code style; in a table too, and whatever it holds."""
+    plain = printable(text).translate(str.maketrans("`|<>", "'¦‹›"))
+    return f"`{plain}`"

@@ -18,10 +18,11 @@ from edgevision.converters.candidates import best_candidate
 from edgevision.converters.conversion import Made, Order
 from edgevision.converters.int8_from_onnx import Quantized
 from edgevision.converters.int8_read_back import read_back
-from edgevision.converters.prove import load, prove
+from edgevision.converters.prove import agreement_for, load, prove
 from edgevision.metadata import KEY, variant_metadata
 from edgevision.preprocess import Preprocessor, tensor_size
 from edgevision.progress import Progress
+from edgevision.results import Result
 from edgevision.spec import ModelSpec
 
 __all__ = ["int8_variant", "write_variant"]
@@ -61,21 +62,19 @@ def int8_variant(
     """The best recipe's model for a target, read back and proven on pictures that had no part in making it."""
     variant_id = f"int8-{target}"
     reference = load(Variant("fp32", "fp32", folder / "fp32.onnx", spec))
+    pictures = data.selection if data.selection.count else data.calibration
+    expected: list[Result] = []  # what fp32 finds in them: small, and the same for every recipe
 
     def score(quantized: Quantized) -> float:
         trial = write_variant(folder, quantized.model, spec, variant_id, "int8", (target,))
+        agreement = agreement_for(spec.task)
         with load(trial.variant) as candidate:
-            pictures = data.selection if data.selection.count else data.calibration
-            found = prove(
-                reference,
-                candidate,
-                pictures,
-                total=pictures.count,
-                least=order.least,
-                stage=f"{variant_id}: trying a recipe",
-                progress=progress,
-            )
-        return found.value
+            for done, image in enumerate(pictures):
+                if done == len(expected):
+                    expected.append(reference(image))
+                agreement.add(expected[done], candidate(image))
+                progress(f"{variant_id}: trying a recipe", done + 1, pictures.count)
+        return agreement.value
 
     progress.say(f"{variant_id}: calibrating on {data.calibration.count} pictures of {data.name}")
     best, trials = best_candidate(
@@ -112,14 +111,16 @@ def _feeds(model: onnx.ModelProto, spec: ModelSpec, data: Data) -> Iterator[dict
         for value in model.graph.input
         if value.name != name
     }
+    rows = next(_dims(value)[0] for value in model.graph.input if value.name == name)
     tensor: NDArray[Any] = np.empty(0)
     loader = None
     for image in data.calibration:
-        shape = (1, *spec.input.tensor_shape(*tensor_size(spec.input, *image.shape[:2])))
+        shape = (rows, *spec.input.tensor_shape(*tensor_size(spec.input, *image.shape[:2])))
         if loader is None or tensor.shape != shape:
             tensor = np.empty(shape, spec.input.dtype)
             loader = Preprocessor(spec.input, tensor)
-        loader.load(image)
+        for row in range(rows):
+            loader.load(image, row)
         yield {name: tensor, **others}
 
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgevision.backends import Variant
 from edgevision.device import has_vnni
-from edgevision.errors import BundleError, EdgevisionError, SpecError, UsageError
+from edgevision.errors import BundleError, SpecError, UsageError
 from edgevision.metadata import spec_from_metadata
 from edgevision.onnx_header import read_header
 from edgevision.spec import ModelSpec
 from edgevision.text import printable
+from edgevision.variant import Variant
 
 __all__ = [
     "MANIFEST",
@@ -37,6 +37,7 @@ MANIFEST = "manifest.json"
 SCHEMA = 1
 _LARGEST_MANIFEST = 16 * 2**20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,7 @@ def _open_folder(path: Path) -> Bundle:
         manifest = json.loads(file.read_bytes())
         schema = manifest["schema"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _damaged(path, f"{MANIFEST} cannot be read: {error}") from error
+        raise _damaged(path, f"{MANIFEST} cannot be read: {printable(repr(error))}") from error
     if not isinstance(schema, int) or schema > SCHEMA:
         raise BundleError(
             f"{path} was written by a newer edgevision",
@@ -227,17 +228,22 @@ def _open_folder(path: Path) -> Bundle:
     try:
         variants = [_variant(path, manifest, entry) for entry in manifest["variants"]]
         identity = hashlib.sha256(canonical_json(manifest)).hexdigest()
-        bundle = Bundle(
-            path, str(manifest["name"]), identity, {v.id: v for v in variants}, manifest
-        )
-        for name, value in bundle.files.items():
-            _check_entry(path, name, value)
+        name = printable(str(manifest["name"]))
+        bundle = Bundle(path, name, identity, {v.id: v for v in variants}, manifest)
+        for file_name, value in bundle.files.items():
+            _check_entry(path, file_name, value)
+        _check_references(path, bundle)
     except SpecError as error:
         raise _damaged(path, f"a spec in {MANIFEST} is wrong: {error.problem}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, EdgevisionError):
-            raise
-        raise _damaged(path, f"{MANIFEST} lacks something: {error!r}") from error
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise _damaged(path, f"{MANIFEST} lacks something: {printable(repr(error))}") from error
     if not variants:
         raise _damaged(path, f"{MANIFEST} lists no variant")
     return bundle
@@ -253,16 +259,19 @@ def _variant(path: Path, manifest: Mapping[str, Any], entry: Mapping[str, Any]) 
         }
     )
     file = safe_file(path, entry["file"])
+    for key in ("id", "precision", "file"):  # the ONNX files lie beside the manifest
+        if not _ID.fullmatch(entry[key]):
+            raise _damaged(path, f"a variant's {key} is {printable(repr(entry[key]))}")
     return Variant(
-        id=str(entry["id"]),
-        precision=str(entry["precision"]),
+        id=entry["id"],
+        precision=entry["precision"],
         file=file,
         spec=spec,
         sha256=str(entry["sha256"]),
         size_bytes=file.stat().st_size,
         opset=int(entry["opset"]),
         targets=tuple(entry["targets"]),
-        verified=tuple(entry.get("verified", ())),
+        verified=tuple(dict(line) for line in entry.get("verified", ())),
     )
 
 
@@ -270,6 +279,17 @@ def _check_entry(path: Path, name: str, value: str) -> None:
     safe_file(path, name)
     if not re.fullmatch(r"[0-9a-f]{64}", value):
         raise _damaged(path, f"{MANIFEST} has no SHA-256 for {name}")
+
+
+def _check_references(path: Path, bundle: Bundle) -> None:
+    """What the manifest refers to by name is in it."""
+    manifest = bundle.manifest
+    golden = manifest.get("golden", {})
+    names = [*golden.get("frames", []), *golden.get("results", {}).values()]
+    unknown = [name for name in names if name not in bundle.files]
+    unknown += [v for v in manifest.get("default", {}).values() if v not in bundle.variants]
+    if unknown:
+        raise _damaged(path, f"{MANIFEST} refers to {printable(repr(unknown[0]))}, which it lacks")
 
 
 def _damaged(path: Path, what: str) -> BundleError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -10,7 +11,8 @@ from typing import Any
 import click
 
 from edgevision import __version__
-from edgevision.errors import EdgevisionError
+from edgevision.errors import DependencyError, EdgevisionError
+from edgevision.text import printable
 
 __all__ = ["cli", "main"]
 
@@ -46,6 +48,17 @@ class _Verbs(click.Group):
         command: click.Command = getattr(import_module(module), name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        # Click would turn these into exit statuses of its own, and forget which signal it was.
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            click.echo("edgevision: interrupted", err=True)
+            raise click.exceptions.Exit(int(getattr(error, "exit_code", 130))) from error
+        except BrokenPipeError as error:
+            _discard_stdout()
+            raise click.exceptions.Exit(0) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Verbs"):
             formatter.write_dl([(verb, text) for verb, (_, text) in VERBS.items()])
@@ -67,12 +80,19 @@ def main(arguments: list[str] | None = None) -> None:
     """The console script. Exit: 0 done, 1 failed, 2 usage, 3 a gate was not met, 130/143 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no error
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if not debug:  # what a decoder has to say about a file is in our own error
+        os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "8")
     sys.exit(_run([a for a in arguments if a != "--debug"], debug=debug))
 
 
 def _run(arguments: list[str], *, debug: bool) -> int:
     try:
         result: Any = cli.main(arguments, prog_name="edgevision", standalone_mode=False)
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except EdgevisionError as error:
         _show(error, debug=debug)
@@ -80,29 +100,64 @@ def _run(arguments: list[str], *, debug: bool) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort) as error:
+    except (KeyboardInterrupt, click.Abort):
         click.echo("edgevision: interrupted", err=True)
-        return int(getattr(error, "exit_code", 130))
+        return 130
     except BrokenPipeError:  # the reader of stdout has gone (| head): no fault, and nobody to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         return 0
-    except MemoryError as error:
-        _show(
-            EdgevisionError(
-                "there is not enough memory", hint="a smaller --size or fewer --threads"
-            ),
-            debug=debug,
+    except (MemoryError, ModuleNotFoundError, OSError) as error:
+        known = _explained(error)
+        if known is None:
+            raise
+        _show(known.with_traceback(error.__traceback__), debug=debug)
+        _settle_stdout()
+        return known.exit_code
+
+
+#: What to install when an import fails: the extra of the main job, and what else there may be.
+_PACKAGES = {
+    "cv2": "pip install 'edgevision[run]', or on Debian and Jetson: apt install python3-opencv",
+    "onnx": "pip install 'edgevision[convert]'",
+    "onnxruntime": "pip install 'edgevision[run]'",
+}
+
+
+def _explained(error: BaseException) -> EdgevisionError | None:
+    """The foreign errors that can reach any verb, in our words; None for what is a fault of ours."""
+    if isinstance(error, MemoryError):
+        return EdgevisionError(
+            "there is not enough memory", hint="a smaller --size or fewer --threads"
         )
-        return _traced(error, debug=debug)
+    if isinstance(error, ModuleNotFoundError):
+        name = str(error.name).partition(".")[0]
+        if name not in _PACKAGES:
+            return None
+        return DependencyError(f"this needs {name}, which is not installed", hint=_PACKAGES[name])
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return EdgevisionError(f"{where}{error.strerror}", hint="check the path and the disk")
+    return None
 
 
-def _traced(error: BaseException, *, debug: bool) -> int:
-    if debug:
-        raise error
-    return 1
+def _settle_stdout() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:  # it is what failed
+        _discard_stdout()
+
+
+def _discard_stdout() -> None:
+    """What is still buffered goes nowhere, so that Python's own flush at the end cannot fail."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # it is no file
+        return
 
 
 def _show(error: EdgevisionError, *, debug: bool) -> None:
     if debug:
         sys.excepthook(type(error), error, error.__traceback__)
-    click.echo(f"edgevision: {error}", err=True)
+    # Messages quote what was received: no control character of it reaches the terminal.
+    for number, line in enumerate(str(error).splitlines()):
+        click.echo(("" if number else "edgevision: ") + printable(line, 2000), err=True)

@@ -88,9 +88,7 @@ def inspect(path: Path, as_json: bool) -> None:
     from edgevision.inspection import inspect_path, inspection_text
 
     facts = inspect_path(path)
-    click.echo(
-        json.dumps(facts, indent=2, ensure_ascii=False) if as_json else inspection_text(facts)
-    )
+    click.echo(json.dumps(facts, indent=2) if as_json else inspection_text(facts))
 
 
 @click.command()

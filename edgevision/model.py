@@ -54,6 +54,7 @@ class Model:
         self.task: Task = registry.load("tasks", spec.task)()
         decoder = registry.load("decoders", spec.output.decoder)
         settings = {**spec.output.params, **params}
+        settings.pop("labels", None)  # the spec's own, which a bundle's parameters cannot replace
         self.pipeline = Pipeline(
             session, spec.input, decoder(labels=spec.labels, **settings), self.task
         )

@@ -28,6 +28,7 @@ _TYPES = {
     17: ("float8e4m3fn", 8), 19: ("float8e5m2", 8), 21: ("uint4", 4), 22: ("int4", 4),
 }  # fmt: skip
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_MASK, _SIGN = 2**64 - 1, 2**63
 
 _Value = int | memoryview
 
@@ -64,12 +65,11 @@ def read_header(path: Path) -> OnnxHeader:
         ModelError: There is no such file, it is empty, cut short, or something else than ONNX.
     """
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            view = memoryview(data)
-            try:
-                header = _model(view)
-            finally:
-                view.release()
+        with path.open("rb") as file:
+            if path.stat().st_size == 0:
+                raise ValueError("it is empty")
+            # Not closed here: an error's traceback still refers to views of it. It goes with the last one.
+            header = _model(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
     except (OSError, ValueError, KeyError) as error:
         raise _refusal(path, error) from error
     if not header.outputs:
@@ -202,8 +202,9 @@ def _packed(data: memoryview) -> list[int]:
 
 
 def _int(value: _Value) -> int:
+    """A number as the int64 that it stands for: negative ones have their highest bit set."""
     if isinstance(value, int):
-        return value
+        return (value & _MASK) - ((value & _SIGN) << 1)
     raise ValueError("it is no ONNX model")
 
 

@@ -93,8 +93,11 @@ class Pipeline:
         """One picture: uint8 ``(H, W, 3)`` BGR, only read. Stages are left out, nothing is stamped."""
         work = self._one
         work.frame.image = image
-        self._submit(work, None)
-        return self._finish(work)
+        try:
+            self._submit(work, None)
+            return self._finish(work)
+        finally:
+            self._abandon(work)
 
     def examine(self, image: Image) -> tuple[Result, Mapping[str, NDArray[Any]]]:
         """One whole picture: its result, and the raw outputs, views that are valid until the next call."""
@@ -150,6 +153,7 @@ class Pipeline:
     def _begin(self, work: _Work, source: Source) -> bool:
         """Reads a frame and sends it to the engine; False at the end of the source."""
         work.row[:] = 0
+        work.frame.source = ""  # the source before this one may have set it
         work.started = work.mark = now_ns()
         if not source.read(work.frame):
             return False
@@ -164,7 +168,7 @@ class Pipeline:
         while done < len(regions):
             slot = self._take_slot(work, regions[done])
             work.stamp(_QUEUE)
-            chunk = regions[done : done + slot.rows]
+            chunk = self._alike(regions[done : done + slot.rows], work.frame)
             image = work.frame.image
             transforms = [slot.load(image, row=row, region=r) for row, r in enumerate(chunk)]
             work.stamp(_LOAD)
@@ -205,11 +209,21 @@ class Pipeline:
         for row, transform in enumerate(transforms):
             parts.append(self._decoder.decode(outputs, row, transform))
 
+    def _alike(self, regions: Sequence[Affine | None], frame: Frame) -> Sequence[Affine | None]:
+        """The first of these regions, and those behind it that need a tensor of the same size."""
+        if self._spec.size is not None or len(regions) == 1:
+            return regions
+        sizes = [self._size(frame, region) for region in regions]
+        return regions[: next((n for n, s in enumerate(sizes) if s != sizes[0]), len(sizes))]
+
+    def _size(self, frame: Frame, region: Affine | None) -> tuple[int, int]:
+        """Height and width of the tensor for a region of a frame."""
+        if region is None:
+            return tensor_size(self._spec, frame.height, frame.width)
+        return tensor_size(self._spec, region.height, region.width)
+
     def _take_slot(self, work: _Work, region: Affine | None) -> Slot:
-        height, width = work.frame.height, work.frame.width
-        if region is not None:
-            height, width = region.height, region.width
-        size = tensor_size(self._spec, height, width)
+        size = self._size(work.frame, region)
         idle = self._idle.setdefault(size, [])
         if len(self._idle) > _SIZES_KEPT:
             del self._idle[next(key for key in self._idle if key != size)]

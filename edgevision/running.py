@@ -61,6 +61,7 @@ def run_model(
             "--json and the sink - both want stdout",
             hint="--stats FILE writes the summary to a file",
         )
+    _refuse_same_files(source, sinks, stats)
     if stats is not None:
         claim(stats, force=force)
     one_thread()
@@ -96,6 +97,22 @@ def stage_summary(ring: StageRing) -> dict[str, Any]:
     return {name: summary_ms(stages[:, column]) for column, name in enumerate(STAGES)}
 
 
+def _refuse_same_files(source: str, sinks: Sequence[str], stats: Path | None) -> None:
+    """No file is written twice, and the source is not written to (with --force it would be lost)."""
+    outputs = [Path(uri) for uri in sinks if "://" not in uri and uri != "-"]
+    outputs += [stats] if stats is not None else []
+    seen = {Path(source).resolve()}
+    for path in (output.resolve() for output in outputs):
+        if path in seen:
+            raise UsageError(
+                f"{printable(str(path))} is named twice",
+                expected="a source and outputs that are different files",
+            )
+        seen.add(path)
+    if list(sinks).count("-") > 1:
+        raise UsageError("the sink - is named twice", expected="stdout once")
+
+
 @contextmanager
 def _opened_sinks(
     uris: Sequence[str], model: Model, info: SourceInfo, *, force: bool
@@ -104,8 +121,8 @@ def _opened_sinks(
     with ExitStack() as stack:
         sinks = [make_sink(uri, model.task.draw, force=force) for uri in uris]
         for sink in sinks:
-            sink.open(info)
             stack.callback(sink.close)
+            sink.open(info)
         yield sinks
 
 
@@ -139,7 +156,7 @@ def _summary(model: Model, tally: _Tally, elapsed_s: float) -> dict[str, Any]:
 def _report(
     summary: dict[str, Any], sinks: Sequence[str], stats: Path | None, *, as_json: bool
 ) -> None:
-    text = json.dumps(summary, indent=2, ensure_ascii=False)
+    text = json.dumps(summary, indent=2)
     if stats is not None:
         try:
             stats.write_text(text + "\n", encoding="utf-8")
@@ -164,8 +181,9 @@ def _text(summary: dict[str, Any], sinks: Sequence[str]) -> str:
     ]
     if parts:
         lines.append("median ms a frame: " + " · ".join(parts))
-    if sinks:
-        lines.append("written: " + ", ".join(s for s in sinks if s != "-"))
+    written = [printable(s) for s in sinks if s != "-"] if summary["frames"] else []
+    if written:
+        lines.append("written: " + ", ".join(written))
     problems = summary["problems"]
     lines += [f"problem: {printable(p)}" for p in problems[:10]]
     if len(problems) > 10:

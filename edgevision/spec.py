@@ -6,11 +6,13 @@ ONNX file's metadata. A spec validates itself: a wrong value is a `SpecError` th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from edgevision.errors import SpecError
+from edgevision.text import printable
 
 __all__ = ["InputSpec", "ModelSpec", "OutputSpec", "Shape", "TensorSpec"]
 
@@ -95,7 +97,7 @@ class InputSpec:
             "1 to 1024",
         )
         _check(
-            0 < self.crop_fraction <= 1,
+            _is_number(self.crop_fraction) and 0 < self.crop_fraction <= 1,
             "crop_fraction",
             self.crop_fraction,
             "more than 0, at most 1",
@@ -106,14 +108,25 @@ class InputSpec:
             self.pad_value,
             "0 to 255",
         )
+        _check(_is_number(self.scale) and self.scale > 0, "scale", self.scale, "a number above 0")
         for name in ("mean", "std"):
+            numbers = getattr(self, name)
             _check(
-                len(getattr(self, name)) in (1, self.channels),
+                isinstance(numbers, tuple)
+                and len(numbers) in (1, self.channels)
+                and all(_is_number(n) for n in numbers),
                 name,
-                getattr(self, name),
+                numbers,
                 f"1 or {self.channels} numbers",
             )
         _check(all(s > 0 for s in self.std), "std", self.std, "numbers above 0")
+        _check(isinstance(self.antialias, bool), "antialias", self.antialias, "true or false")
+        _check(
+            self.tensor is None or (isinstance(self.tensor, str) and self.tensor != ""),
+            "tensor",
+            self.tensor,
+            "the name of an input, or nothing",
+        )
         if self.dtype in ("uint8", "int32"):
             plain = self.scale == 1 and not any(self.mean) and all(s == 1 for s in self.std)
             _check(
@@ -175,7 +188,10 @@ class OutputSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Everything needed to run one variant on pictures: task, labels, input spec, output spec."""
+    """Everything needed to run one variant on pictures: task, labels, input spec, output spec.
+
+    Labels that are read from a file are made printable: they go to terminals, pictures and reports.
+    """
 
     task: str
     input: InputSpec
@@ -205,12 +221,16 @@ class ModelSpec:
             task=data["task"],
             input=InputSpec.from_dict(data.get("input", {})),
             output=OutputSpec.from_dict(data.get("output", {})),
-            labels=tuple(labels),
+            labels=tuple(printable(label) for label in labels),
         )
 
 
 def _is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check(fine: bool, name: str, received: object, expected: str) -> None:
@@ -249,7 +269,7 @@ def _build(cls: type[T], data: Any, what: str, convert: Mapping[str, Any]) -> T:
             k: convert[k](v) if k in convert and v is not None else v for k, v in data.items()
         }
         return cls(**values)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise SpecError(
             f"the {what} spec is not usable: {error}", received=repr(dict(data))[:200]
         ) from error

@@ -8,7 +8,7 @@ import unicodedata
 
 __all__ = ["markdown", "printable", "redacted", "size_text"]
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+(?=@)")
 _SECRET_ARGUMENT = re.compile(
     r"((?:^|[?&])(?:password|passwd|pwd|token|key|secret|auth)=)[^&\s]+", re.IGNORECASE
 )
@@ -29,7 +29,9 @@ def markdown(text: str) -> str:
 
 def redacted(uri: str) -> str:
     """A URI without user, password and secret arguments."""
-    return _SECRET_ARGUMENT.sub(r"\1***", _CREDENTIALS.sub("***", printable(uri)))
+    # Shortened last: what is cut off must not make a password look like something else.
+    clean = printable(uri, max(len(uri), 1))
+    return printable(_SECRET_ARGUMENT.sub(r"\1***", _CREDENTIALS.sub("***", clean)))
 
 
 def size_text(size: float) -> str:

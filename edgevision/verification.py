@@ -8,7 +8,7 @@ from typing import Any
 
 from edgevision.backends import BackendOptions, Variant
 from edgevision.bundle import Bundle, Choice, open_bundle
-from edgevision.errors import BackendError, UsageError
+from edgevision.errors import BackendError, BundleError, UsageError
 from edgevision.golden import compare, golden_frames, golden_results
 from edgevision.model import load_variant
 from edgevision.text import printable
@@ -49,11 +49,17 @@ def _check_variant(bundle: Bundle, variant: Variant, backend: str) -> dict[str, 
         return {"verdict": "fail", "differences": [error.problem]}
     threshold = float(variant.spec.output.params.get("score", 0.0))
     with model:
-        found = [
-            f"golden frame {number}: {line}"
-            for number, (image, record) in enumerate(zip(frames, stored, strict=True))
-            for line in compare(model, image, record, threshold)
-        ]
+        try:
+            found = [
+                f"golden frame {number}: {line}"
+                for number, (image, record) in enumerate(zip(frames, stored, strict=True))
+                for line in compare(model, image, record, threshold)
+            ]
+        except (LookupError, TypeError, ValueError) as error:
+            raise BundleError(
+                f"the golden results of {variant.id} in {bundle.path} are not usable: {error!r}",
+                hint="convert the model again",
+            ) from error
         engine = str(model.executed)
     return {"verdict": "fail" if found else "pass", "engine": engine, "differences": found}
 

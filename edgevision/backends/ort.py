@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import wait as wait_for
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any
@@ -98,7 +98,11 @@ class OrtSession:
                 hint="install the onnxruntime build that has it",
             )
         device = next(name for name, provider in _PROVIDERS.items() if provider == used)
-        self.executed = Executed("onnxruntime", ort.__version__, variant.precision, device, threads)
+        read_back = self._session.get_session_options().intra_op_num_threads
+        used_threads = threads if self._wide else read_back
+        self.executed = Executed(
+            "onnxruntime", ort.__version__, variant.precision, device, used_threads
+        )
 
     def slot(self, shapes: Mapping[str, Shape] | None = None) -> OrtSlot:
         return OrtSlot(
@@ -155,19 +159,27 @@ class OrtSlot:
 
     def submit(self, rows: int | None = None) -> None:  # noqa: ARG002 - a fixed shape runs all its rows
         self._inputs.submitting()
-        if self._pool is None:
-            self._run()
-        else:
-            self._running = self._pool.submit(self._run)
+        try:
+            if self._pool is None:
+                self._run()
+            else:
+                self._running = self._pool.submit(self._run)
+        except BaseException as error:
+            self._inputs.waiting()  # nothing is under way: a wait() would hand out older outputs
+            if isinstance(error, RuntimeError):
+                raise BackendError("submit() on a session that is closed") from error
+            raise
 
     def wait(self, timeout_s: float | None = None) -> Mapping[str, NDArray[Any]]:
-        if self._running is not None:
-            try:
-                self._running.result(timeout_s)
-            except FutureTimeout:
-                raise BackendError(f"the inference did not end within {timeout_s} s") from None
-            self._running = None
+        running = self._running
+        if running is None:
+            self._inputs.waiting()
+            return self._results
+        if not _done(running, timeout_s):
+            raise BackendError(f"the inference did not end within {timeout_s} s")
+        self._running = None
         self._inputs.waiting()
+        running.result()
         return self._results
 
     def _bind(self, name: str, shape: tuple[int, ...] | None) -> None:
@@ -179,6 +191,8 @@ class OrtSlot:
         self._binding.bind_output(name, "cpu", 0, array.dtype, shape, array.ctypes.data)
 
     def _run(self) -> None:
+        for name in self._open:  # else onnxruntime takes what it allocated last time as given
+            self._binding.bind_output(name, "cpu")
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:
@@ -211,11 +225,18 @@ class OrtSlot:
         return True
 
 
+def _done(running: Future[None], timeout_s: float | None) -> bool:
+    return not wait_for([running], timeout_s).not_done
+
+
 def _session_options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors reach the caller as exceptions
+    # By default idle workers spin for a while after each run, on the cores that the next frame's
+    # decoding needs: sleeping ones made a stream faster (docs/performance.md) and the device cooler.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # errors reach the caller as exceptions, not as lines on stderr
     return options
 
 

@@ -71,6 +71,8 @@ def make_sink(uri: str, draw: Draw, *, force: bool = False) -> Sink:
 def claim(path: Path, *, force: bool) -> None:
     """Makes sure that a file can be written here, before any work is spent on its content.
 
+    Nothing is left behind or changed: the file appears, or is overwritten, with what is first written to it.
+
     Raises:
         OutputError: It exists and ``force`` is off, its folder is missing, or it cannot be written.
     """
@@ -81,8 +83,11 @@ def claim(path: Path, *, force: bool) -> None:
             f"{path} cannot be written: there is no folder {path.parent}",
             hint="make the folder first",
         )
+    new = not path.exists()
     try:
-        path.open("ab").close()  # what is there stays until the first write
+        path.open("ab").close()
+        if new:
+            path.unlink()
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written: {error.strerror}", hint="choose another place"

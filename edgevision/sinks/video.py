@@ -17,6 +17,8 @@ from edgevision.sources import SourceInfo
 __all__ = ["VideoSink", "plugin"]
 
 _FALLBACK_FPS = 10.0
+#: A container that claims more carries no frame rate but the unit of its time stamps.
+_MAX_FPS = 1000.0
 _CHECK_EVERY = 32
 _LEAST_FREE_BYTES = 4 * 2**20
 
@@ -38,13 +40,13 @@ class VideoSink:
 
     def open(self, info: SourceInfo) -> None:
         claim(self._path, force=self._force)
-        self._fps = info.fps or _FALLBACK_FPS
+        self._fps = info.fps if 0 < info.fps <= _MAX_FPS else _FALLBACK_FPS
 
     def write(self, frame: Frame, result: Result) -> None:
-        if self._writer is None:
-            self._start(frame.width, frame.height)
         if self._written % _CHECK_EVERY == 0:
             self._check_space()
+        if self._writer is None:
+            self._start(frame.width, frame.height)
         if self._canvas.shape != frame.image.shape:
             self._canvas = np.empty_like(frame.image)
         np.copyto(self._canvas, frame.image)
@@ -74,15 +76,15 @@ class VideoSink:
     def _start(self, width: int, height: int) -> None:
         self._size = (width, height)
         fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-        self._writer = cv2.VideoWriter(
-            str(self._path), cv2.CAP_FFMPEG, fourcc, self._fps, self._size
-        )
-        if not self._writer.isOpened():
+        writer = cv2.VideoWriter(str(self._path), cv2.CAP_FFMPEG, fourcc, self._fps, self._size)
+        if not writer.isOpened():
+            self._path.unlink(missing_ok=True)
             raise OutputError(
                 f"OpenCV cannot write {self._path}",
                 received=f"{width}×{height} at {self._fps:g} frames/s",
                 hint="try .avi or .mkv, or result lines in .jsonl",
             )
+        self._writer = writer
 
     def _check_space(self) -> None:
         facts = os.statvfs(self._path.parent)

@@ -76,14 +76,15 @@ class ImagesSource:
     def read(self, into: Frame) -> bool:
         while self._index < len(self._files) and not self._cancelled:
             path, index = self._files[self._index], self._index
+            name = path.name if path == self._path else path.relative_to(self._path).as_posix()
             self._index += 1
             image = read_image(path)
             if image is None:
-                self.problems.append(f"{path.name} cannot be decoded and was skipped")
+                self.problems.append(f"{name} cannot be decoded and was skipped")
                 continue
             into.image = image
             into.format, into.index, into.pts_s, into.captured_ns = "bgr", index, 0.0, now_ns()
-            into.source = path.name
+            into.source = name
             return True
         return False
 

@@ -6,8 +6,9 @@ Arguments, after ``?`` and joined by ``&``: ``seed=1``, ``size=1280x720`` (width
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import cv2
 import numpy as np
@@ -28,9 +29,9 @@ class SyntheticSource:
     live = False
 
     def __init__(self, uri: str) -> None:
-        parts = urlsplit(uri)
-        scene = _SCENES.get(parts.netloc)
-        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        name, _, query = uri.partition("://")[2].partition("?")
+        scene = _SCENES.get(name)
+        given = dict(parse_qsl(query, keep_blank_values=True))
         if scene is None or not set(given) <= set(_DEFAULTS):
             raise UsageError(
                 f"there is no synthetic source {uri!r}",
@@ -51,7 +52,7 @@ class SyntheticSource:
         if (
             min(self._width, self._height) < 1
             or max(self._width, self._height) > 16384
-            or self._fps <= 0
+            or not 0 < self._fps < math.inf
             or self._seed < 0
             or self._frames < 0
         ):

@@ -1,0 +1,204 @@
+"""The reports: stable keys for scripts, the answer first for people, nothing hostile for anyone."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgevision.converters.conversion import Conversion, Made
+from edgevision.converters.prove import Proof
+from edgevision.converters.report import report_json, report_markdown
+
+HOSTILE = "<script>alert(1)</script>\x1b[2J|`*_\u202e\x9b31m\n# heading"
+
+
+def changed(conversion: Conversion, *, made: list[Made] | None = None, **order: Any) -> Conversion:
+    return Conversion(
+        replace(conversion.order, **order),
+        conversion.spec,
+        conversion.changes,
+        conversion.made if made is None else made,
+        conversion.data,
+        conversion.timings,
+        conversion.golden,
+    )
+
+
+def with_agreement(conversion: Conversion, **agreement: Any) -> Conversion:
+    """The int8 variants' agreement changed."""
+    made = [
+        replace(m, proof=Proof(m.proof.agreement | agreement, m.proof.outputs)) if m.proof else m
+        for m in conversion.made
+    ]
+    return changed(conversion, made=made)
+
+
+def test_report_json_has_the_promised_keys(converted: Conversion) -> None:
+    report = report_json(converted)
+    assert report["schema"] == 1
+    assert report["verdict"] == "pass"
+    assert list(report["variants"]) == ["fp32", "int8-x86", "int8-trt"]
+    assert report["variants"]["fp32"]["agreement"] is None
+    int8 = report["variants"]["int8-x86"]
+    assert int8["size_bytes"] == converted.made[1].variant.size_bytes
+    assert int8["agreement"] == {
+        "metric": "f1", "value": 1.0, "samples": 320, "frames": 64, "precision": 1.0,
+        "recall": 1.0, "f1_at": {"0.25": 1.0, "0.35": 1.0, "0.5": 1.0}, "least": 0.95,
+        "verdict": "pass",
+    }  # fmt: skip
+    assert set(int8["outputs"]) == {"output0"}
+    assert set(int8["outputs"]["output0"]) == {"cosine", "sqnr_db"}
+    assert 0.999 < int8["outputs"]["output0"]["cosine"] <= 1
+    data = report["calibration"]
+    assert {k: data[k] for k in ("samples", "data", "proof_samples", "problems")} == {
+        "samples": 64, "data": "clip.avi", "proof_samples": 64, "problems": [],
+    }  # fmt: skip
+    assert data["method"] in ("mean+rounding", "mean", "minmax+rounding", "minmax")
+    assert re.fullmatch("[0-9a-f]{64}", data["digest"])
+
+
+def test_the_report_for_people_answers_first(converted: Conversion) -> None:
+    lines = report_markdown(converted).splitlines()
+    assert lines[0] == "# squares"
+    assert lines[2].startswith("**int8-x86: ✅ pass.** It agrees with fp32 at F1 1.0000")
+    assert "runs at" in lines[2]
+    assert lines[4].startswith("**int8-trt: ✅ pass.**")
+    assert "runs at" not in lines[4], "a CPU says nothing about TensorRT's speed"
+
+
+def test_the_report_for_people_says_what_it_rests_on(converted: Conversion) -> None:
+    text = report_markdown(converted)
+    for sentence in (
+        "From `detector.onnx`: detect with decoder `yolov8`, 2 classes, on 64×64 rgb pictures (letterbox).",
+        "the first 40 % of the frames, the next 20 % and the last 40 %",
+        "- calibrated on 64 pictures",
+        "- chose among recipes on 32",
+        "- proven on 64",
+        "Over 64 pictures fp32 finds 320 objects at score 0.35.",
+        "its speed on a CPU says nothing about a GPU",
+        "edgevision run squares.evb",
+    ):
+        assert sentence in text
+
+
+def test_every_table_has_as_many_cells_in_every_row(converted: Conversion) -> None:
+    tables = re.findall(r"(?:^\|.*\n)+", report_markdown(converted), re.MULTILINE)
+    assert len(tables) >= 3
+    for table in tables:
+        assert len({row.count("|") for row in table.splitlines()}) == 1, table
+
+
+def test_too_little_data_is_explained(converted: Conversion) -> None:
+    few = with_agreement(converted, verdict="insufficient", frames=12, samples=30)
+    text = report_markdown(few)
+    assert "⚠️ insufficient data" in text
+    assert "12 pictures with 30 objects; a verdict needs at least 50 pictures with 100" in text
+    assert report_json(few)["verdict"] == "insufficient"
+
+
+def test_a_failure_says_that_there_is_no_bundle(converted: Conversion) -> None:
+    failed = with_agreement(converted, verdict="fail", value=0.5)
+    text = report_markdown(failed)
+    assert "❌ fail" in text
+    assert "no bundle was written" in text
+    assert "## Next" not in text
+    assert report_json(failed)["verdict"] == "fail"
+    kept = report_markdown(changed(failed, keep_passing=True))
+    assert "left out of the bundle" in kept
+    assert "no bundle was written" not in kept
+
+
+def test_a_variant_that_finds_nothing_is_not_praised_for_its_precision(
+    converted: Conversion,
+) -> None:
+    blind = with_agreement(converted, verdict="fail", value=0.0, recall=0.0, precision=1.0)
+    assert "100.0% of what it finds" not in report_markdown(blind)
+
+
+def test_fail_outranks_insufficient(converted: Conversion) -> None:
+    mixed = with_agreement(converted, verdict="insufficient")
+    proof = converted.made[1].proof
+    assert proof is not None
+    failed = Proof(proof.agreement | {"verdict": "fail"}, proof.outputs)
+    made = [mixed.made[0], replace(mixed.made[1], proof=failed), mixed.made[2]]
+    assert report_json(changed(mixed, made=made))["verdict"] == "fail"
+
+
+def test_int8_that_is_not_faster_is_said(converted: Conversion) -> None:
+    slow = changed(converted)
+    slow.timings = {k: v | {"speedup": 0.8} for k, v in converted.timings.items()}
+    assert "**int8-x86 is not faster than fp32 here**" in report_markdown(slow)
+
+
+def test_only_fp32_proves_nothing(converted: Conversion) -> None:
+    plain = changed(converted, made=converted.made[:1])
+    plain.data = None
+    assert "nothing to prove" in report_markdown(plain)
+    assert report_json(plain)["verdict"] == "reference only"
+    assert report_json(plain)["calibration"] is None
+
+
+def test_many_problems_are_counted_and_a_dozen_shown(converted: Conversion) -> None:
+    assert converted.data is not None
+    hurt = changed(converted)
+    hurt.data = replace(converted.data, problems=[f"{n:02d}.png was skipped" for n in range(40)])
+    text = report_markdown(hurt)
+    assert "Problems with it: 40" in text
+    assert "11.png" in text
+    assert "12.png" not in text
+    assert "and 28 more" in text
+    assert len(report_json(hurt)["calibration"]["problems"]) == 40
+
+
+def test_hostile_names_stay_text(converted: Conversion) -> None:
+    assert converted.data is not None
+    bad = changed(
+        converted,
+        output=Path(HOSTILE.replace("/", "") + ".evb"),
+        model=Path(HOSTILE.replace("/", "") + ".onnx"),
+    )
+    bad.data = replace(converted.data, name=HOSTILE, problems=[HOSTILE])
+    bad.changes = [HOSTILE]
+    bad.made = [bad.made[0]]
+    for made in converted.made[1:]:
+        assert made.proof is not None
+        quantized = {"float": {HOSTILE: HOSTILE}, "int8": [HOSTILE], "warnings": [HOSTILE]}
+        proof = Proof(made.proof.agreement, {HOSTILE: {"cosine": 0.5, "sqnr_db": 1.0}})
+        bad.made.append(replace(made, proof=proof, quantized=quantized))
+    text = report_markdown(bad)
+    for raw in ("<script", "\x1b", "\x9b", "\u202e"):
+        assert raw not in text
+    assert "\n# heading" not in text
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        cells = {len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}
+        assert len(cells) == 1, table
+
+
+def test_a_name_of_a_megabyte_does_not_fill_the_report(converted: Conversion) -> None:
+    long = changed(converted)
+    long.changes = ["x" * 1_000_000] * 3
+    assert len(report_markdown(long)) < 20_000
+
+
+def test_the_reports_hold_no_path_host_or_time(converted: Conversion) -> None:
+    folder = converted.order.output
+    for name in ("report.json", "report.md", "manifest.json"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert str(folder.parent) not in text
+        assert str(converted.order.model.parent) not in text
+    report = json.loads((folder / "report.json").read_bytes())
+    assert report == json.loads(json.dumps(report_json(converted)))
+    assert "latency" not in (folder / "report.json").read_text()
+
+
+@pytest.mark.parametrize("name", ["report.json", "timings.json", "manifest.json"])
+def test_what_is_json_is_strict_json(converted: Conversion, name: str) -> None:
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    json.loads((converted.order.output / name).read_bytes(), parse_constant=refuse)
