@@ -141,8 +141,10 @@ def _print_json(report: dict[str, Any]) -> None:
 
 
 def _text(conversion: Conversion) -> str:
+    from edgevision.text import printable
+
     lines = [_line(made, conversion.timings[made.variant.id]) for made in conversion.made]
-    output = conversion.order.output
+    output = printable(str(conversion.order.output), 1000)
     lines.append(f"written: {output} (read {output}/report.md)")
     slower = [
         m.variant.id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Any
 
@@ -306,7 +307,8 @@ def _next_section(conversion: Conversion) -> str:
     order = conversion.order
     if not conversion.passed and not order.keep_passing:
         return ""
-    bundle = shlex.quote(printable(order.output.name))
+    name = order.output.name
+    bundle = shlex.quote(name) if re.fullmatch(r"[\w.+ -]+", name) else "BUNDLE.evb"
     return (
         "## Next\n\n```\n"
         f"edgevision run {bundle} VIDEO out.mp4 out.jsonl\n"

@@ -7,11 +7,13 @@ import sys
 from types import TracebackType
 
 from edgevision.clock import now_ns
+from edgevision.text import printable
 
 __all__ = ["Progress", "duration_text"]
 
 _TERMINAL_NS = 100_000_000
 _PLAIN_NS = 10_000_000_000
+_LONGEST = 1000  # characters of a line
 
 
 def duration_text(seconds: float) -> str:
@@ -60,7 +62,7 @@ class Progress:
         """One whole line."""
         if not self._quiet:
             self._end_line()
-            print(text, file=sys.stderr, flush=True)
+            print(printable(text, _LONGEST), file=sys.stderr, flush=True)
 
     def __enter__(self) -> Progress:
         return self

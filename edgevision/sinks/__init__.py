@@ -57,7 +57,7 @@ def make_sink(uri: str, draw: Draw, *, force: bool = False) -> Sink:
         name = "jsonl"
     elif suffix in VIDEO_SUFFIXES:
         name = "video"
-    elif uri.endswith("/") or Path(uri).is_dir():
+    elif uri.endswith("/") or (uri and Path(uri).is_dir()):
         name = "pictures"
     else:
         raise UsageError(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from edgevision.errors import OutputError
 from edgevision.frame import Frame
@@ -16,9 +18,6 @@ from edgevision.sinks import Draw, claim
 from edgevision.sources import SourceInfo
 
 __all__ = ["JsonlSink", "plugin", "result_line"]
-
-#: How far back the end of the last whole line is looked for.
-_LONGEST_LINE = 2**20
 
 
 def result_line(frame: Frame, result: Result) -> dict[str, Any]:
@@ -30,11 +29,12 @@ def result_line(frame: Frame, result: Result) -> dict[str, Any]:
 
 
 class JsonlSink:
-    """Writes to a file, or to stdout for ``-``."""
+    """Writes to a file, or to stdout for ``-``. Each line is there, whole, as soon as its frame is done."""
 
     def __init__(self, uri: str, _draw: Draw, force: bool) -> None:
         self._uri, self._force = uri, force
-        self._file: TextIO | None = None
+        self._file: FileIO | None = None
+        self._whole = 0  # bytes of whole lines
 
     def open(self, info: SourceInfo) -> None:  # noqa: ARG002 - the seam's signature
         if self._uri != "-":
@@ -42,53 +42,35 @@ class JsonlSink:
 
     def write(self, frame: Frame, result: Result) -> None:
         line = json.dumps(result_line(frame, result), ensure_ascii=False) + "\n"
-        with self._told():
-            if self._file is None:
-                self._file = self._start()
-            self._file.write(line)
+        data = line.encode(errors="backslashreplace")
+        if self._uri == "-":
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+            return
+        try:
+            self._append(data)
+        except OSError as error:
+            self.close()
+            raise OutputError(
+                f"{self._uri} could not be written: {error.strerror}",
+                hint="make room, or choose another place",
+            ) from error
 
     def close(self) -> None:
         file, self._file = self._file, None
-        if file is None:
-            return
-        with self._told():
-            if file is sys.stdout:
-                file.flush()
-            else:
+        if file is not None:
+            with suppress(OSError):  # nothing is buffered that closing could lose
                 file.close()
 
-    def _start(self) -> TextIO:
-        if self._uri == "-":
-            return sys.stdout
-        return Path(self._uri).open("w", encoding="utf-8", errors="backslashreplace")
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except BrokenPipeError:  # whoever reads stdout has seen enough
-            raise
-        except OSError as error:
-            if self._uri != "-":
-                _drop_partial_line(Path(self._uri))
-            raise _failed(self._uri, error) from error
+    def _append(self, data: bytes) -> None:
+        if self._file is None:
+            self._file = FileIO(self._uri, "w")
+        if self._file.write(data) != len(data):
+            self._file.truncate(
+                self._whole
+            )  # what was written before stays usable: whole lines only
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._whole += len(data)
 
 
 plugin = JsonlSink
-
-
-def _drop_partial_line(path: Path) -> None:
-    """What was written before the disk was full stays usable: whole lines only."""
-    with suppress(OSError), path.open("r+b") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - _LONGEST_LINE))
-        start = file.tell()
-        end = file.read().rfind(b"\n") + 1
-        if end or not start:
-            file.truncate(start + end)
-
-
-def _failed(uri: str, error: OSError) -> OutputError:
-    return OutputError(
-        f"{uri} could not be written: {error.strerror}", hint="make room, or choose another place"
-    )

@@ -81,7 +81,7 @@ def make_source(uri: str) -> Source:
         source = registry.load("sources", scheme)(uri)
         return source
     path = Path(uri)
-    if not path.exists():
+    if not uri or not path.exists():
         raise DataError(
             f"there is no {redacted(uri)}",
             expected="a video, a picture, a folder of pictures, or synthetic://noise",

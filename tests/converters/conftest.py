@@ -266,9 +266,7 @@ def order(models: Path, data: Path) -> Callable[..., Order]:
 
 
 @pytest.fixture(scope="session")
-def converted(
-    tmp_path_factory: pytest.TempPathFactory, order: Callable[..., Order]
-) -> Conversion:
+def converted(tmp_path_factory: pytest.TempPathFactory, order: Callable[..., Order]) -> Conversion:
     """One conversion for all who only look: int8 for x86 and TensorRT, on the video."""
     output = tmp_path_factory.mktemp("converted") / "squares.evb"
     return convert(order(output, targets=("x86", "trt")), Progress(quiet=True))

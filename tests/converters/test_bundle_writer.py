@@ -96,9 +96,13 @@ def test_the_staging_folder_lies_beside_the_bundle_and_others_may_read_it(tmp_pa
 
 @pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), Interrupted(15)])
 def test_the_staging_folder_goes_whatever_happens(tmp_path: Path, error: BaseException) -> None:
-    with pytest.raises(type(error)), staging(tmp_path / "a.evb") as folder:
-        (folder / "half.onnx").touch()
-        raise error
+    def work() -> None:
+        with staging(tmp_path / "a.evb") as folder:
+            (folder / "half.onnx").touch()
+            raise error
+
+    with pytest.raises(type(error)):
+        work()
     assert names(tmp_path) == []
 
 
@@ -121,7 +125,11 @@ def test_the_staging_folder_goes_although_a_second_signal_comes(
 
 @pytest.mark.parametrize(
     ("number", "message"),
-    [(errno.ENOSPC, "no room is left"), (errno.EDQUOT, "no room is left"), (errno.EROFS, "Read-only")],
+    [
+        (errno.ENOSPC, "no room is left"),
+        (errno.EDQUOT, "no room is left"),
+        (errno.EROFS, "Read-only"),
+    ],
 )
 def test_what_the_disk_refuses_is_said_in_our_words(
     tmp_path: Path, number: int, message: str

@@ -44,9 +44,7 @@ def boxes(count: int, *, score: float = 0.9, shift: float = 0.0) -> Detections:
     """Boxes of 10×10 pixels in a row, far apart."""
     left = np.arange(count, dtype=np.float32) * 100 + np.float32(shift)
     corners = np.stack([left, left * 0, left + 10, left * 0 + 10], axis=1)
-    return Detections(
-        corners, np.full(count, score, np.float32), np.zeros(count, np.int32), LABELS
-    )
+    return Detections(corners, np.full(count, score, np.float32), np.zeros(count, np.int32), LABELS)
 
 
 def best(class_id: int) -> Classification:
