@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ FIXED = [TensorSpec("images", "float32", (1, 3, 416, 352))]
 DYNAMIC = [TensorSpec("images", "float32", ("batch", 3, "height", "width"))]
 ULTRALYTICS = {"task": "detect", "names": "{0: 'a', 1: 'b'}", "imgsz": "[64, 96]", "stride": "16"}
 
-# As docs/convert.md shows it.
+DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "convert.md"
+
 CONFIG = """\
 task = "detect"
 labels = ["nut", "bolt"]
@@ -73,6 +76,16 @@ def test_a_config_says_it_in_toml(tmp_path: Path) -> None:
         OutputSpec("nanodet", {"score": 0.4, "reg_max": 7, "strides": [8, 16, 32, 64]}),
         ("nut", "bolt"),
     )
+
+
+def test_the_config_that_the_documentation_shows_is_the_yolov8_preset(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", DOCUMENTED.read_text(encoding="utf-8"), re.DOTALL)
+    documented = found(inputs=DYNAMIC, config=write(tmp_path / "own.toml", example))
+    preset = found(inputs=DYNAMIC, preset="yolov8")
+    assert documented.labels == ("person", "bicycle")
+    assert documented.input == replace(preset.input, mean=(0.0,) * 3, std=(1.0,) * 3)
+    assert documented.output.decoder == preset.output.decoder
+    assert documented.output.params == {"score": 0.25, "iou": 0.7}
 
 
 def test_preset_and_config_together_are_a_mistake(tmp_path: Path) -> None:

@@ -363,7 +363,9 @@ def variant_of() -> Callable[[Path], Variant]:
     return lambda path: choose(open_bundle(path)).variant
 
 
-def write_video(path: Path, images: Iterable[Image], *, fps: float = 10, codec: str = "MJPG") -> Path:
+def write_video(
+    path: Path, images: Iterable[Image], *, fps: float = 10, codec: str = "MJPG"
+) -> Path:
     """A video of pictures of one size."""
     writer = None
     for image in images:

@@ -21,7 +21,13 @@ def test_a_container_s_quota_bounds_the_cores(monkeypatch, quota, cores):
 
 @pytest.mark.parametrize(
     ("text", "cores"),
-    [("max 100000", None), ("150000 100000", 2), ("100000 100000", 1), ("10000 100000", 1), ("x", None)],
+    [
+        ("max 100000", None),
+        ("150000 100000", 2),
+        ("100000 100000", 1),
+        ("10000 100000", 1),
+        ("x", None),
+    ],
 )
 def test_the_quota_of_a_cgroup_is_rounded_up(monkeypatch, text, cores):
     monkeypatch.setattr("pathlib.Path.read_text", lambda self: text)
@@ -30,7 +36,9 @@ def test_the_quota_of_a_cgroup_is_rounded_up(monkeypatch, text, cores):
 
 def test_facts_come_from_cpuinfo(monkeypatch, tmp_path):
     path = tmp_path / "cpuinfo"
-    path.write_text("processor : 0\nmodel name\t: Test 9000\nflags\t: avx2 avx512_vnni\n\nflags : no\n")
+    path.write_text(
+        "processor : 0\nmodel name\t: Test 9000\nflags\t: avx2 avx512_vnni\n\nflags : no\n"
+    )
     monkeypatch.setattr(device, "_CPUINFO", path)
     for fact in (device.cpu_features, device.cpu_name):
         fact.cache_clear()

@@ -16,7 +16,12 @@ def test_an_error_has_three_parts():
         "  expected: b",
         "  try:      c",
     ]
-    assert (error.problem, error.received, error.expected, error.hint) == ("it broke", "a", "b", "c")
+    assert (error.problem, error.received, error.expected, error.hint) == (
+        "it broke",
+        "a",
+        "b",
+        "c",
+    )
 
 
 def test_parts_that_are_left_out_take_no_line():

@@ -79,7 +79,9 @@ def test_imports_only_go_down(name):
     assert not above
 
 
-@pytest.mark.parametrize("name", [n for n, path in MODULES.items() if ROOT / "edgevision" in path.parents])
+@pytest.mark.parametrize(
+    "name", [n for n, path in MODULES.items() if ROOT / "edgevision" in path.parents]
+)
 def test_only_the_file_of_a_backend_imports_its_engine(name):
     path = MODULES[name].relative_to(ROOT).as_posix()
     outside = {m.split(".")[0] for m in imported(MODULES[name])} - set(sys.stdlib_module_names)
@@ -211,9 +213,17 @@ def test_every_module_says_what_it_is_for_and_what_it_offers(name):
     ]
     assert offered, f"{name} has no __all__"
     defined = {getattr(n, "name", "") for n in tree.body}
-    defined |= {t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
+    defined |= {
+        t.id
+        for n in tree.body
+        if isinstance(n, ast.Assign)
+        for t in n.targets
+        if isinstance(t, ast.Name)
+    }
     defined |= {n.target.id for n in tree.body if isinstance(n, ast.AnnAssign)}
-    defined |= {a.asname or a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names}
+    defined |= {
+        a.asname or a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names
+    }
     assert set(offered[0]) <= defined
 
 

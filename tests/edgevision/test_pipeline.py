@@ -38,7 +38,9 @@ def squares(draw_square):
 @pytest.mark.parametrize(
     "options", [{}, {"hint": "throughput", "threads": 1}, {"hint": "throughput", "threads": 4}]
 )
-def test_every_frame_comes_once_in_order_with_its_own_result(load, models, list_source, squares, options):
+def test_every_frame_comes_once_in_order_with_its_own_result(
+    load, models, list_source, squares, options
+):
     model = load(models.detector, params=ONE_SURE, **options)
     found = [
         (frame.index, boxes(result), frame.image is squares[frame.index])
@@ -66,7 +68,9 @@ def test_results_may_be_kept(load, models, list_source, squares):
 
 
 @pytest.mark.parametrize("options", [{}, {"hint": "throughput", "threads": 2}])
-def test_a_stream_that_is_left_early_can_be_followed_by_another(load, models, list_source, squares, options):
+def test_a_stream_that_is_left_early_can_be_followed_by_another(
+    load, models, list_source, squares, options
+):
     model = load(models.detector, params=ONE_SURE, **options)
     for _ in range(3):
         frames = stream(model.pipeline, list_source(squares))
@@ -109,7 +113,9 @@ def watched(session):
 
 
 @pytest.mark.parametrize("hint", ["latency", "throughput"])
-def test_no_slot_stays_submitted_after_an_early_end(session, models, variant_of, list_source, squares, hint):
+def test_no_slot_stays_submitted_after_an_early_end(
+    session, models, variant_of, list_source, squares, hint
+):
     wrapped, seen = watched(session(models.detector, hint=hint, threads=3))
     pipeline = build(wrapped, variant_of(models.detector).spec.input)
     frames = stream(pipeline, list_source(squares))
@@ -164,7 +170,9 @@ def test_after_a_picture_that_cannot_be_loaded_the_next_is_fine(load, models, dr
     assert boxes(model(draw_square())) == [[16, 24, 32, 40]]
 
 
-def test_after_outputs_that_cannot_be_decoded_each_call_says_the_same(load, tmp_path, models, draw_square):
+def test_after_outputs_that_cannot_be_decoded_each_call_says_the_same(
+    load, tmp_path, models, draw_square
+):
     path = models.make_detector(
         tmp_path / "two.onnx", metadata={"task": "detect", "names": "['a', 'b']"}
     )
@@ -202,7 +210,10 @@ class Tiles(Detect):
 def test_a_frame_in_tiles(session, models, variant_of, list_source, draw_square, size, options):
     # Two rows in the slot; one to nine tiles, so more, less and odd numbers of them.
     pipeline = build(
-        session(models.batched, **options), variant_of(models.batched).spec.input, Tiles(), score=0.6
+        session(models.batched, **options),
+        variant_of(models.batched).spec.input,
+        Tiles(),
+        score=0.6,
     )
     places = [(x, y) for y in range(8, size[0], 32) for x in range(8, size[1], 32)]
     images = [draw_square("red", place, size) for place in places]
@@ -221,7 +232,9 @@ def test_an_object_on_two_tiles_is_merged_to_one(session, models, variant_of, dr
     assert boxes(pipeline.once(draw_square("red", (16, 8), (32, 48)))) == [[16, 8, 32, 24]]
 
 
-def test_regions_of_different_sizes_in_one_frame(session, tmp_path, models, variant_of, draw_square):
+def test_regions_of_different_sizes_in_one_frame(
+    session, tmp_path, models, variant_of, draw_square
+):
     class Mixed(Detect):
         def regions(self, frame, previous):
             sides = ((0, 32), (32, 32), (64, 64), (128, 32))

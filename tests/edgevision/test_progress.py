@@ -8,7 +8,14 @@ from edgevision.progress import Progress, duration_text
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0.0 s"), (4.21, "4.2 s"), (59.94, "59.9 s"), (60, "1:00"), (187, "3:07"), (3723, "1:02:03")],
+    [
+        (0, "0.0 s"),
+        (4.21, "4.2 s"),
+        (59.94, "59.9 s"),
+        (60, "1:00"),
+        (187, "3:07"),
+        (3723, "1:02:03"),
+    ],
 )
 def test_durations_for_people(seconds, text):
     assert duration_text(seconds) == text

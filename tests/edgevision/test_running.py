@@ -21,7 +21,9 @@ def lines_of(text):
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_video_ends_as_lines_video_pictures_and_figures(bundle, squares_video, tmp_path, ev, frames_of):
+def test_a_video_ends_as_lines_video_pictures_and_figures(
+    bundle, squares_video, tmp_path, ev, frames_of
+):
     out = [tmp_path / "out.jsonl", tmp_path / "out.mp4", f"{tmp_path}/pictures/"]
     ended = ev("run", bundle, squares_video, *out, "--stats", tmp_path / "s.json", "--score", 0.6)
     assert ended.status == 0
@@ -70,7 +72,8 @@ def test_a_classifier_on_pictures_of_a_folder(models, tmp_path, ev):
 
 
 @pytest.mark.parametrize(
-    ("classes", "labels"), [("red", {"red"}), ("2", {"blue"}), ("blue, 0", {"red", "blue"}), ("1", set())]
+    ("classes", "labels"),
+    [("red", {"red"}), ("2", {"blue"}), ("blue, 0", {"red", "blue"}), ("1", set())],
 )
 def test_only_the_classes_that_are_asked_for(models, tmp_path, draw_square, ev, classes, labels):
     image = draw_square("red", (0, 0)) + draw_square("blue", (40, 40))
@@ -96,14 +99,27 @@ def test_score_and_iou_replace_the_model_s_own(models, tmp_path, draw_square, ev
 
 def test_hint_throughput_gives_the_same_lines(models, squares_video, ev):
     lines = [
-        ev("run", models.detector, squares_video, "-", "--score", 0.3, "--hint", hint, "--threads", 2)
+        ev(
+            "run",
+            models.detector,
+            squares_video,
+            "-",
+            "--score",
+            0.3,
+            "--hint",
+            hint,
+            "--threads",
+            2,
+        )
         for hint in ("latency", "throughput")
     ]
     assert lines[0].out == lines[1].out
     assert len(lines[0].out.splitlines()) == 12
 
 
-def test_a_video_that_ends_early_is_a_problem_and_no_failure(bundle, tmp_path, make_video, draw_square, ev):
+def test_a_video_that_ends_early_is_a_problem_and_no_failure(
+    bundle, tmp_path, make_video, draw_square, ev
+):
     images = [draw_square(at=(i, 0), size=(96, 96)) for i in range(40)]
     whole = make_video(tmp_path / "whole.avi", images).read_bytes()
     (tmp_path / "cut.avi").write_bytes(whole[: len(whole) // 2])
@@ -140,7 +156,9 @@ def test_no_class_of_that_name(bundle, squares_video, ev):
     assert "red, green, blue" in ended.err
 
 
-@pytest.mark.parametrize("name", ["nothing.mp4", "", "empty.mp4", "garbage.mp4", "folder", "broken.png"])
+@pytest.mark.parametrize(
+    "name", ["nothing.mp4", "", "empty.mp4", "garbage.mp4", "folder", "broken.png"]
+)
 def test_sources_that_cannot_be_read_end_with_1_and_leave_nothing(bundle, tmp_path, ev, name):
     (tmp_path / "folder").mkdir()
     (tmp_path / "empty.mp4").touch()
@@ -153,7 +171,9 @@ def test_sources_that_cannot_be_read_end_with_1_and_leave_nothing(bundle, tmp_pa
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith("o.")] == []
 
 
-def test_outputs_that_cannot_be_written_end_with_1_and_leave_nothing(bundle, squares_video, tmp_path, ev):
+def test_outputs_that_cannot_be_written_end_with_1_and_leave_nothing(
+    bundle, squares_video, tmp_path, ev
+):
     (tmp_path / "there.mp4").write_text("precious")
     for bad in ("there.mp4", "nowhere/out.mp4"):
         ended = ev("run", bundle, squares_video, tmp_path / "new.jsonl", tmp_path / bad)
@@ -219,7 +239,9 @@ def test_models_that_cannot_run_say_why(tmp_path, models, squares_video, ev, nam
 EVIL = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202e<script>alert(1)</script>\r"
 
 
-def test_escape_codes_of_a_bundle_never_reach_the_terminal(bundle, edit_manifest, squares_video, ev):
+def test_escape_codes_of_a_bundle_never_reach_the_terminal(
+    bundle, edit_manifest, squares_video, ev
+):
     def poison(manifest):
         manifest["labels"] = [EVIL + str(i) for i in range(3)]
         manifest["name"] = EVIL
@@ -239,7 +261,12 @@ def test_escape_codes_of_a_bundle_never_reach_the_terminal(bundle, edit_manifest
 def test_escape_codes_of_a_model_never_reach_the_terminal(tmp_path, models, squares_video, ev):
     path = models.make_detector(
         tmp_path / "evil.onnx",
-        metadata={"task": "detect", "names": repr([EVIL, "b", "c"]), EVIL: EVIL, "imgsz": "[64, 64]"},
+        metadata={
+            "task": "detect",
+            "names": repr([EVIL, "b", "c"]),
+            EVIL: EVIL,
+            "imgsz": "[64, 64]",
+        },
     )
     assert ev("run", path, squares_video, "-", "--score", 0.3).status == 0
     assert ev("inspect", path).status == 0
@@ -334,7 +361,9 @@ def test_a_second_signal_ends_it_at_once(models, command, tmp_path):
         "fake.FakeSlot.submit = submit\n"
         f"cli.main(['run', {str(models.classifier)!r}, 'synthetic://noise?size=8x8', '--backend', 'fake'])\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30
+    )
     assert done.returncode == 143, done.stderr
     assert "interrupted" in done.stderr
     assert "Traceback" not in done.stderr
@@ -360,7 +389,11 @@ def test_a_reader_that_leaves_early_is_no_failure(models, bundle, command, verb)
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("verb", ["inspect", "run"])
 def test_stdout_on_a_full_disk_is_told(models, squares_video, command, verb):
-    call = ["run", models.detector, squares_video, "-"] if verb == "run" else ["inspect", models.detector]
+    call = (
+        ["run", models.detector, squares_video, "-"]
+        if verb == "run"
+        else ["inspect", models.detector]
+    )
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([command, *call], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
@@ -368,8 +401,12 @@ def test_stdout_on_a_full_disk_is_told(models, squares_video, command, verb):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("module", "said"), [("cv2", "opencv"), ("onnxruntime", "edgevision[run]")])
-def test_a_missing_library_is_one_line_that_says_what_to_install(models, squares_video, module, said):
+@pytest.mark.parametrize(
+    ("module", "said"), [("cv2", "opencv"), ("onnxruntime", "edgevision[run]")]
+)
+def test_a_missing_library_is_one_line_that_says_what_to_install(
+    models, squares_video, module, said
+):
     script = (
         f"import sys; sys.modules[{module!r}] = None\n"
         "from edgevision.cli import main\n"
