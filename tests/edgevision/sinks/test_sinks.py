@@ -274,7 +274,7 @@ def test_result_lines_on_a_disk_that_fills_up_stay_whole(tiny_disk):
     path = tiny_disk / "out.jsonl"
     one = sink(path)
     one.open(INFO)
-    with pytest.raises(OutputError, match="No space left"):  # noqa: PT012 - one of them fails
+    with pytest.raises(OutputError, match="No space left"):
         for index in range(5000):
             one.write(frame(index), result(3))
         one.close()
