@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -148,7 +149,9 @@ def _names(value: Any) -> tuple[str, ...]:
 def _literal(key: str, text: str) -> Any:
     _bounded(key, text)
     try:
-        return ast.literal_eval(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about escapes in foreign text
+            return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:
         raise SpecError(
             f"the metadata {key!r} is no literal",

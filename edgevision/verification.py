@@ -55,7 +55,7 @@ def _check_variant(bundle: Bundle, variant: Variant, backend: str) -> dict[str, 
                 for number, (image, record) in enumerate(zip(frames, stored, strict=True))
                 for line in compare(model, image, record, threshold)
             ]
-        except (LookupError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise BundleError(
                 f"the golden results of {variant.id} in {bundle.path} are not usable: {error!r}",
                 hint="convert the model again",
@@ -72,7 +72,7 @@ def _text(bundle: Bundle, facts: dict[str, Any]) -> str:
     for variant_id, found in facts["variants"].items():
         engine = f" ({found['engine']})" if "engine" in found else ""
         lines.append(f"{variant_id}: {found['verdict']}{engine}")
-        lines += [f"  {printable(line)}" for line in found["differences"][:10]]
+        lines += [f"  {printable(line, 400)}" for line in found["differences"][:10]]
     if not facts["golden"]:
         lines.append("no golden frames: only the hashes were checked")
     return "\n".join(lines)

@@ -126,5 +126,7 @@ def test_importing_the_command_imports_nothing_heavy() -> None:
         "import sys, edgevision.benchmarks.cli\n"
         "print(sorted({'numpy', 'cv2', 'onnx', 'onnxruntime'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/"
+    )
     assert done.stdout.strip() == "[]"
