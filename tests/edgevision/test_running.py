@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -431,3 +432,27 @@ def test_people_are_found_in_a_street(test_data, ev, tmp_path):
     ended = ev("run", bundle, test_data / "video" / "vtest.avi", "-", "--frames", 3)
     labels = [d["label"] for line in lines_of(ended.out) for d in line["detections"]]
     assert labels.count("person") >= 6
+
+
+@pytest.mark.parametrize("location", ["weights.bin", "../weights.bin", "/etc/hostname"])
+def test_external_data_that_are_missing_or_outside_the_folder(models, tmp_path, ev, location):
+    (tmp_path / "in").mkdir()
+    model = onnx.load(models.detector)
+    weight = next(i for i in model.graph.initializer if i.name == "opposed")
+    if location.startswith(".."):
+        (tmp_path / "weights.bin").write_bytes(weight.raw_data)
+    weight.ClearField("raw_data")
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value=location)
+    (tmp_path / "in" / "m.onnx").write_bytes(model.SerializeToString())
+    ended = ev("run", tmp_path / "in" / "m.onnx", "synthetic://noise?frames=2")
+    assert ended.status == 1
+    assert "cannot load m.onnx" in ended.err
+    assert "external data" in ended.err.lower() or location in ended.err
+
+
+def test_a_real_bundle_verifies_here(ev):
+    bundle = Path(os.environ.get("EDGEVISION_TEST_BUNDLE", "/nowhere"))
+    if not bundle.is_dir():
+        pytest.skip("set EDGEVISION_TEST_BUNDLE to a bundle")
+    assert ev("verify", bundle).status == 0

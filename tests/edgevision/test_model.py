@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import edgevision as ev
+from edgevision.errors import BundleError, DataError, SpecError, UsageError
+
+
+def test_five_lines_of_python(bundle, squares_video):
+    seen = []
+    with ev.open(bundle, score=0.6) as model:
+        for frame, result in model.stream(str(squares_video)):
+            seen.append((frame.index, result.boxes_xyxy.shape[1], len(result.scores)))
+    assert [s[:2] for s in seen] == [(i, 4) for i in range(12)]
+
+
+def test_a_loop_of_one_s_own(bundle, draw_square):
+    with ev.open(str(bundle), score=0.6) as model:
+        first = model(draw_square("red"))
+        second = model(draw_square("blue", (40, 0)))
+    np.testing.assert_allclose(first.boxes_xyxy, [[16, 24, 32, 40]], atol=1e-3)
+    np.testing.assert_allclose(second.boxes_xyxy, [[40, 0, 56, 16]], atol=1e-3)
+    assert (first.label(0), second.label(0)) == ("red", "blue")
+    assert first.scores[0] == pytest.approx(1, abs=1e-3)
+
+
+def test_a_picture_is_only_read(bundle, draw_square):
+    image = draw_square()
+    image.flags.writeable = False
+    with ev.open(bundle) as model:
+        model(image)
+
+
+@pytest.mark.parametrize("view", ["mirrored", "sliced", "transposed"])
+def test_pictures_with_any_strides(bundle, draw_square, view):
+    image = draw_square("green", (16, 24))
+    wide = np.zeros((64, 128, 3), np.uint8)
+    wide[:, ::2] = image
+    seen = {
+        "mirrored": (image[:, ::-1], [32, 24, 48, 40]),
+        "sliced": (wide[:, ::2], [16, 24, 32, 40]),
+        "transposed": (image.transpose(1, 0, 2), [24, 16, 40, 32]),
+    }
+    picture, box = seen[view]
+    with ev.open(bundle, score=0.6) as model:
+        np.testing.assert_allclose(model(picture).boxes_xyxy, [box], atol=1e-3)
+
+
+def test_what_is_known_of_a_model(bundle):
+    with ev.open(bundle, threads=1) as model:
+        assert (model.variant.id, model.backend, model.labels[0]) == ("fp32", "ort", "red")
+        assert model.executed.threads == 1
+        assert model.load_ms > 0
+
+
+@pytest.mark.parametrize(
+    ("choices", "error"),
+    [
+        ({"hint": "fast"}, UsageError),
+        ({"backend": "abacus"}, UsageError),
+        ({"variant": "x"}, UsageError),
+        ({"score": 2}, SpecError),
+        ({"iou": -1}, SpecError),
+        ({"classes": ["unicorn"]}, SpecError),
+        ({"classes": [3]}, SpecError),
+    ],
+)
+def test_choices_that_make_no_sense(bundle, choices, error):
+    with pytest.raises(error):
+        ev.open(bundle, **choices)
+
+
+def test_a_source_is_closed_when_the_stream_ends_or_fails(bundle, list_source, draw_square):
+    with ev.open(bundle) as model:
+        ended, left = list_source([draw_square()] * 3), list_source([draw_square()] * 3)
+        torn = list_source([DataError("torn")])
+        assert len(list(model.stream(ended))) == 3
+        stream = model.stream(left)
+        next(stream)
+        stream.close()
+        with pytest.raises(DataError):
+            next(model.stream(torn))
+    assert (ended.closed, left.closed, torn.closed) == (1, 1, 1)
+
+
+def test_a_source_s_name_does_not_stay_for_the_next(models, tmp_path, squares_video, draw_square):
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "a.png"), draw_square())
+    with ev.open(models.detector) as model:
+        assert [f.source for f, _ in model.stream(str(tmp_path))] == ["a.png"]
+        assert {f.source for f, _ in model.stream(str(squares_video))} == {""}
+
+
+def test_a_model_that_was_changed_is_not_loaded(bundle):
+    with (bundle / "fp32.onnx").open("ab") as file:
+        file.write(b"\x00")
+    with pytest.raises(BundleError, match="not the file"):
+        ev.open(bundle)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("decoder", "../x"),
+        ("decoder", "softmax"),
+        ("params", {"speed": 3}),
+        ("params", {"score": "x"}),
+    ],
+)
+def test_an_output_spec_that_does_not_fit(bundle, edit_manifest, draw_square, part, value):
+    edit_manifest(bundle, lambda m: m["variants"][0]["output"].update({part: value}))
+    with pytest.raises(ev.EdgevisionError), ev.open(bundle) as model:
+        model(draw_square())
+
+
+def test_a_bundle_s_parameters_cannot_replace_the_labels(bundle, edit_manifest, draw_square):
+    params = {"labels": ["x"], "score": 0.6}
+    edit_manifest(bundle, lambda m: m["variants"][0]["output"].update(params=params))
+    with ev.open(bundle) as model:
+        assert model(draw_square()).label(0) == "red"
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 0, 3), np.uint8)]
+)
+def test_what_is_no_picture(bundle, image):
+    with ev.open(bundle) as model, pytest.raises(DataError, match=r"uint8 \(height, width, 3\)"):
+        model(image)
+
+
+def test_a_model_without_detections_gives_empty_arrays(bundle):
+    with ev.open(bundle) as model:
+        result = model(np.zeros((10, 10, 3), np.uint8))
+    assert (result.boxes_xyxy.shape, result.scores.shape, len(result)) == ((0, 4), (0,), 0)
