@@ -85,28 +85,29 @@ def bench(
 
     Exit status: 0 valid, 1 failed, 2 usage, 3 the run is INVALID, 130/143 interrupted.
     """
-    from edgevision.benchmarks.record import check_place, json_text, write_record
+    from edgevision.benchmarks.record import json_text, write_record
     from edgevision.benchmarks.report import report_text
     from edgevision.benchmarks.run import benchmark
     from edgevision.benchmarks.terms import Plan
     from edgevision.preprocess import one_thread
     from edgevision.progress import Progress
     from edgevision.signals import Stop
+    from edgevision.sinks import claim
 
     one_thread()
     if output is not None:
-        check_place(output, force=force)
+        claim(output, force=force)
     plan = Plan(scenario, inference_only, duration, min_queries, warmup)
     options["classes"] = split_classes(options["classes"])
     with Stop() as stop, Progress(quiet=as_json) as progress:
         record = benchmark(
             model, source, plan, stop, tell=lambda part: _tell(progress, part), **options
         )
+    # Shown first: a record that cannot be written must not take the numbers with it.
+    click.echo(json_text(record) if as_json else report_text(record), nl=not as_json)
     if output is not None:
         write_record(record, output, force=force)
-    click.echo(json_text(record) if as_json else report_text(record), nl=not as_json)
-    if output is not None and not as_json:
-        click.echo(f"\nwritten: {output}")
+        click.echo(f"\nwritten: {output}", err=as_json)
     return stop.exit_code or (0 if record.valid else _INVALID)
 
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from edgevision.errors import OutputError
 from edgevision.percentiles import summary_ms
+from edgevision.sinks import claim
 
-__all__ = ["SCHEMA", "Record", "check_place", "json_text", "write_record"]
+__all__ = ["SCHEMA", "Record", "json_text", "write_record"]
 
 SCHEMA = 1
 #: Lists of samples, which are written on one line each.
@@ -39,8 +40,9 @@ class Record:
         compute: Precision that the engine says it executes.
         engine: ``library``, ``version``, ``device``.
         hint: ``latency`` or ``throughput``.
+        in_flight: Queries under way at a time; more than 1 only with the hint ``throughput``.
         threads: ``engine`` and ``opencv``: CPU threads they use.
-        options: The user's other choices (score, classes, …).
+        options: The user's other choices (score, classes, …) where they differ from the defaults.
         source: ``uri``, ``width``, ``height``, ``frames``, ``passes`` (how often it was opened for
             queries) and ``problems``.
         samples_per_query: Pictures that one query holds.
@@ -67,6 +69,7 @@ class Record:
     compute: str
     engine: Mapping[str, Any]
     hint: str
+    in_flight: int
     threads: Mapping[str, int]
     options: Mapping[str, Any]
     source: Mapping[str, Any]
@@ -121,6 +124,7 @@ class Record:
             "compute": self.compute,
             "engine": dict(self.engine),
             "hint": self.hint,
+            "in_flight": self.in_flight,
             "threads": dict(self.threads),
             "options": dict(self.options),
             "source": dict(self.source),
@@ -153,41 +157,26 @@ def json_text(record: Record) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def check_place(path: Path, *, force: bool) -> None:
-    """Makes sure, before a long run, that a record can be written here; touches nothing.
-
-    Raises:
-        OutputError: Something is there and ``force`` is off, or the place cannot be written.
-    """
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder", expected="a file, such as record.json")
-    if path.exists() and not force:
-        raise OutputError(f"{path} exists", expected="a new file", hint="--force overwrites it")
-    if not path.parent.is_dir():
-        raise OutputError(
-            f"{path} cannot be written: there is no folder {path.parent}",
-            hint="make the folder first",
-        )
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(
-            f"{path} cannot be written: {path.parent} is not writable", hint="choose another place"
-        )
-
-
 def write_record(record: Record, path: Path, *, force: bool = False) -> None:
     """Writes the whole record or nothing: a file beside it takes its place when it is complete.
 
+    A link is followed; what is no plain file (a pipe, a device) is written to as it stands.
+
     Raises:
-        OutputError: As `check_place`, or the disk is full.
+        OutputError: As `edgevision.sinks.claim`, or the disk is full.
     """
-    check_place(path, force=force)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    claim(path, force=force)
+    place = path.resolve()
+    plain = place.is_file() or not place.exists()
+    draft = place.with_name(f".{place.name}.{os.getpid()}.tmp") if plain else place
     try:
         draft.write_text(json_text(record), encoding="utf-8")
-        draft.replace(path)
+        if plain:
+            draft.replace(place)
     except OSError as error:
         with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
+            if plain:
+                draft.unlink(missing_ok=True)
         raise OutputError(
             f"{path} could not be written: {error.strerror}",
             hint="make room, or choose another place",

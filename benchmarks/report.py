@@ -27,8 +27,10 @@ def _head(record: Record) -> list[str]:
     engine, threads = record.engine, record.threads["engine"]
     library = f"{engine['library']} {engine['version']} on {engine['device']}"
     plural = "" if threads == 1 else "s"
+    overlap = f", {record.in_flight} in flight" if record.in_flight > 1 else ""
+    scenario = record.scenario + overlap
     return [
-        *_wrapped(f"{record.bundle['name']} · {record.scenario} · {verdict}"),
+        *_wrapped(f"{record.bundle['name']} · {scenario} · {verdict}"),
         *_row("variant", f"{record.variant} ({record.precision})"),
         *_row("backend", f"{record.backend}: {library}"),
         *_row("compute", f"{record.compute}, {threads} thread{plural}, hint {record.hint}"),
@@ -69,16 +71,12 @@ def _stages(record: Record) -> list[str]:
     if not total:
         return []
     lines = [f"{'stage':<12}{'mean ms':>11}{'p50 ms':>11}{'share':>9}"]
-    left = 100.0
     for stage, samples in record.stages_ns.items():
         share = 100 * float(samples.sum()) / total
-        left -= share
         values = record.stages_ms[stage]
         if share >= 0.005:
             times = f"{_ms(values['mean']):>11}{_ms(values['p50']):>11}"
             lines.append(f"{stage:<12}{times}{_share(share)}")
-    if left >= 0.05:
-        lines.append(f"{'between':<12}{'':>22}{_share(left)}")
     return lines
 
 

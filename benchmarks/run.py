@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from edgevision.benchmarks.scenarios import (
     single_stream,
 )
 from edgevision.benchmarks.terms import Plan, StopSign
-from edgevision.bundle import hash_file
 from edgevision.clock import STAGES
 from edgevision.model import Model, open_model
 from edgevision.sources import make_source
@@ -43,6 +42,8 @@ _INFERENCE_ONLY = {
     "timed": "submit until wait returns: the engine alone, the same loaded frame each time",
     "not_timed": "reading, pre-processing, decoding, sinks, loading the model, warm-up",
 }
+#: What is no choice of the user's, or has a place of its own in the record.
+_DEFAULTS = {"backend": "auto", "threads": 0, "hint": "latency"}
 _FROM_MEMORY = "; frames come from memory, so reading costs nothing"
 
 
@@ -88,6 +89,8 @@ def measure(
     start = read_state()
     run = inference_only if plan.inference_only else single_stream
     measured = run(model, frames, plan, stop, tell)
+    if model.backend == "fake" and measured.invalid_reason is None:
+        measured = replace(measured, invalid_reason="the backend 'fake' computes nothing")
     peak_mb = peak_rss_mb()
     environment = {**read_environment(), "start": start, "end": read_state()}
     return _record(model, plan, measured, environment, peak_mb, choices or {})
@@ -141,9 +144,8 @@ def _record(
         },
         hint=choices.get("hint", "latency"),
         threads={"engine": executed.threads, "opencv": cv2.getNumThreads()},
-        options={
-            key: value for key, value in choices.items() if value is not None and key != "hint"
-        },
+        in_flight=model.session.slots,
+        options={k: v for k, v in choices.items() if v is not None and v != _DEFAULTS.get(k)},
         source=_source(measured),
         samples_per_query=measured.samples_per_query,
         samples_ns=measured.total_ns,
@@ -158,7 +160,7 @@ def _record(
         first_inference_ms=None if first_ns is None else first_ns / 1e6,
         peak_rss_mb=peak_mb,
         environment=environment,
-        bundle={"name": bundle.name, "identity": bundle.identity or hash_file(bundle.path)},
+        bundle={"name": bundle.name, "identity": bundle.identity},
     )
 
 

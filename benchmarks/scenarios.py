@@ -25,6 +25,8 @@ from edgevision.sources import Source, SourceInfo
 __all__ = ["Measurement", "inference_only", "single_stream"]
 
 _COMPUTE = STAGES.index("compute")
+#: With queries in flight, a pass over the source fills the slots at least so often.
+_LEAST_ROUNDS = 20
 
 #: Makes the source anew, for each time that it is opened.
 MakeSource = Callable[[], Source]
@@ -85,7 +87,9 @@ def single_stream(
     with _ring(model, kept):
         failure = _passes(model, make_source, feed)
     measured = _measurement(plan, terms, stop, failure, first_ns)
-    return replace(measured, info=info, passes=feed.passes, problems=tuple(feed.problems))
+    measured = replace(measured, info=info, passes=feed.passes, problems=tuple(feed.problems))
+    dry = None if measured.invalid_reason else _ran_dry(model, feed)
+    return replace(measured, invalid_reason=dry) if dry else measured
 
 
 def inference_only(
@@ -124,7 +128,7 @@ class _Feed:
 
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
-        self.passes = self.frames = 0
+        self.passes = self.frames = self.longest = 0
         self.problems: list[str] = []
         self._source: Source | None = None
 
@@ -141,6 +145,7 @@ class _Feed:
             return False
         self.terms.begun()
         self.frames += 1
+        self.longest = max(self.longest, self.frames)
         return True
 
     def cancel(self) -> None:
@@ -252,6 +257,17 @@ def _nothing(reason: str, info: SourceInfo) -> Measurement:
     empty = KeptStages()
     return Measurement(
         empty.stages_ns(), empty.total_ns(), empty.total_ns(), 0, None, reason, info, 0
+    )
+
+
+def _ran_dry(model: Model, feed: _Feed) -> str | None:
+    """At the end of each pass the slots empty one by one: with short passes little overlaps."""
+    slots = model.session.slots
+    if slots == 1 or feed.passes == 1 or feed.longest >= _LEAST_ROUNDS * slots:
+        return None
+    return (
+        f"the source has only {feed.longest} frames, so {slots} queries in flight were the exception; "
+        f"it takes {_LEAST_ROUNDS * slots} frames or more, or synthetic://shapes"
     )
 
 

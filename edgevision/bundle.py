@@ -136,9 +136,10 @@ def choose(bundle: Bundle, *, variant: str | None = None, precision: str | None 
     plain = variants.get("fp32")
     if plain in fitting and plain is not None:
         return Choice(plain, f"no other variant is the default for {_machine()}")
-    return Choice(
-        fitting[0], "the only one that fits" if len(fitting) == 1 else "the first that fits"
-    )
+    free = [v for v in fitting if not _hindrance(bundle, v)]
+    first = (free or fitting)[0]
+    reason = "the only one that fits" if len(fitting) == 1 else "the first that fits"
+    return Choice(first, reason if free else f"{reason}, although {_hindrance(bundle, first)}")
 
 
 def safe_file(folder: Path, name: str) -> Path:
@@ -316,7 +317,9 @@ def _hindrance(bundle: Bundle, variant: Variant) -> str:
 def _measured_speedup(bundle: Bundle, variant_id: str) -> float | None:
     """What timings.json says; it is for people and not hashed, so it only ever leads back to fp32."""
     try:
-        timings = json.loads((bundle.path / "timings.json").read_bytes())
-        return float(timings["variants"][variant_id]["speedup"])
-    except (OSError, ValueError, KeyError, TypeError):
+        file = safe_file(bundle.path, "timings.json")
+        if file.stat().st_size > _LARGEST_MANIFEST:
+            return None
+        return float(json.loads(file.read_bytes())["variants"][variant_id]["speedup"])
+    except (BundleError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

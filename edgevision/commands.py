@@ -29,7 +29,10 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="One inference on all threads, or several at once on one thread each.",
         ),
         click.option(
-            "--threads", type=click.IntRange(0), default=0, help="CPU threads; 0 is every core."
+            "--threads",
+            type=click.IntRange(0, 256),
+            default=0,
+            help="CPU threads; 0 is every core.",
         ),
         click.option(
             "--score", type=click.FloatRange(0, 1), help="Least score, in place of the bundle's."
@@ -48,11 +51,10 @@ def split_classes(text: str | None) -> list[str | int] | None:
     """``"person,2"`` → ``["person", 2]``."""
     if text is None:
         return None
-    return [
-        int(part) if part.isdigit() else part
-        for part in (p.strip() for p in text.split(","))
-        if part
-    ]
+    parts = [part for part in (p.strip() for p in text.split(",")) if part]
+    if not parts:
+        raise click.BadParameter("names no class", param_hint="--classes")
+    return [int(part) if part.isascii() and part.isdecimal() else part for part in parts]
 
 
 @click.command(context_settings={"show_default": False})

@@ -10,7 +10,7 @@ import numpy as np
 from edgevision.frame import Image
 from edgevision.results import Classification, Detections
 
-__all__ = ["classification", "colour", "detections", "printable"]
+__all__ = ["classification", "colour", "detections", "drawable"]
 
 Colour = tuple[int, int, int]
 
@@ -37,7 +37,7 @@ def detections(image: Image, result: Detections) -> None:
         left, top, right, bottom = _corners(image, result.boxes_xyxy[i].tolist())
         shade = colour(int(result.class_ids[i]))
         cv2.rectangle(image, (left, top), (right, bottom), shade, style.line)
-        text = f"{printable(result.label(i))} {result.scores[i]:.2f}"
+        text = f"{drawable(result.label(i))} {result.scores[i]:.2f}"
         _, height = style.measure(text)
         # Above the box, or inside it where the picture ends.
         _text(image, text, left, top - height if top >= height else top, shade, style)
@@ -53,7 +53,7 @@ def classification(image: Image, result: Classification) -> None:
     style = _Style.of(image)
     y = 0
     for i in range(len(result)):
-        text = f"{result.scores[i]:.2f} {printable(result.label(i))}"
+        text = f"{result.scores[i]:.2f} {drawable(result.label(i))}"
         _, height = style.measure(text)
         if y + height > image.shape[0] and i > 0:
             return
@@ -71,7 +71,7 @@ def colour(class_id: int) -> Colour:
     return blue, green, red
 
 
-def printable(label: str) -> str:
+def drawable(label: str) -> str:
     """A label as OpenCV can draw it: printable ASCII, at most 48 characters.
 
     Control characters (line ends, terminal escapes) vanish, other characters become ``?``.

@@ -42,7 +42,8 @@ class Frame:
 
     @property
     def height(self) -> int:
-        return int(self.image.shape[0])
+        rows = int(self.image.shape[0])
+        return rows * 2 // 3 if self.format == "nv12" else rows
 
     @property
     def width(self) -> int:

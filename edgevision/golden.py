@@ -51,10 +51,9 @@ def golden_results(bundle: Bundle, variant_id: str) -> list[Mapping[str, Any]]:
         return []
     bundle.check(name)
     try:
-        records = json.loads(safe_file(bundle.path, name).read_bytes())["frames"]
-    except (ValueError, KeyError, TypeError) as error:
+        return list(json.loads(safe_file(bundle.path, name).read_bytes())["frames"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"{name} in {bundle.path} cannot be read: {error}") from error
-    return list(records)
 
 
 def golden_record(model: Model, image: Image) -> dict[str, Any]:
@@ -67,21 +66,22 @@ def golden_record(model: Model, image: Image) -> dict[str, Any]:
     return {"result": result.to_dict(), "outputs": samples}
 
 
-def compare(model: Model, image: Image, stored: Mapping[str, Any], threshold: float) -> list[str]:
+def compare(model: Model, image: Image, stored: Mapping[str, Any]) -> list[str]:
     """Differences between a golden picture's stored record and this machine, one line each.
 
     Args:
         model: The variant, loaded here.
         image: The golden picture.
-        stored: What `golden_record` made of it.
-        threshold: The decoder's least score; what lies this close to it is left out.
+        stored: What `golden_record` made of it. What lies as close to the decoder's least score as
+            scores may differ is left out.
     """
     precision = (
         model.executed.compute if model.variant.precision == "fp32" else model.variant.precision
     )
     result, outputs = model.pipeline.examine(image)
     wanted = _result(stored["result"], model.labels)
-    differences = same_result(wanted, result, TOLERANCE.get(precision, 0.10), threshold=threshold)  # type: ignore[arg-type]
+    tolerance = TOLERANCE.get(precision, 0.10)
+    differences = same_result(wanted, result, tolerance, threshold=model.pipeline.least_score)  # type: ignore[arg-type]
     least = _LEAST_COSINE.get(precision, 0.98)
     for name, sample in stored["outputs"].items():
         if name not in outputs or list(outputs[name].shape) != sample["shape"]:

@@ -90,9 +90,12 @@ def _ultralytics(metadata: Mapping[str, str], inputs: Sequence[TensorSpec]) -> M
         )
     labels = _names(_literal("names", metadata["names"]))
     if task == "classify":
-        # Ultralytics' classifiers end in a softmax and take 0…1 without mean and std.
-        plain = InputSpec(resize="centre-crop", size=_image_size(metadata, inputs))
+        # Ultralytics' classifiers end in a softmax and take 0…1 without mean and std; pictures are
+        # shrunk by Pillow, whose bilinear filter is an antialiasing one.
+        size = _image_size(metadata, inputs)
+        plain = InputSpec(resize="centre-crop", size=size, antialias=True)
         return ModelSpec(task, plain, OutputSpec("softmax", {"activation": "none"}), labels)
+    _refuse_end_to_end(metadata)
     preset = ModelSpec.from_dict(presets.load("yolov8"))
     size = _image_size(metadata, inputs)
     fitted = (
@@ -101,6 +104,19 @@ def _ultralytics(metadata: Mapping[str, str], inputs: Sequence[TensorSpec]) -> M
         else replace(preset.input, size=None, multiple_of=_stride(metadata))
     )
     return ModelSpec(task, fitted, preset.output, labels)
+
+
+def _refuse_end_to_end(metadata: Mapping[str, str]) -> None:
+    """Exports with ``nms=True``, and heads without NMS, give final boxes: another layout than the decoder's."""
+    arguments = _literal("args", metadata["args"]) if "args" in metadata else {}
+    inside = isinstance(arguments, dict) and arguments.get("nms") is True
+    if inside or metadata.get("end2end", "").strip().lower() == "true":
+        raise SpecError(
+            "the model's metadata says that it gives final boxes",
+            received="nms=True" if inside else "end2end=True",
+            expected="Ultralytics' plain detection output (rows, 4 + classes, anchors)",
+            hint="export it again with nms=False (and end2end=False where there is such an option)",
+        )
 
 
 def _image_size(

@@ -8,20 +8,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from edgevision import registry
 from edgevision.backends import BackendOptions, Executed, Session, Variant
 from edgevision.bundle import Bundle, Choice, choose, open_bundle
 from edgevision.clock import now_ns
-from edgevision.errors import UsageError
+from edgevision.errors import DataError, UsageError
 from edgevision.frame import Frame, Image
 from edgevision.pipeline import Pipeline
 from edgevision.results import Result
 from edgevision.sources import Source, SourceInfo, make_source
 from edgevision.tasks import Task
 
-__all__ = ["HINTS", "Model", "load_variant", "open_model", "opened"]
+__all__ = ["HINTS", "MOST_THREADS", "Model", "load_variant", "open_model", "opened"]
 
 HINTS = ("latency", "throughput")
+#: More than a large server has; each of them costs memory, and with ``throughput`` a slot.
+MOST_THREADS = 256
 
 
 class Model:
@@ -34,8 +38,7 @@ class Model:
         backend: Name of the backend.
         pipeline: The frame's way, with its stamps.
         task: What was asked; draws results.
-        load_ms: How long it took to hash and load the variant.
-        warm_up_ms: First inference, which allocates and plans, apart from all later ones.
+        load_ms: How long opening took: reading and hashing what is needed, and loading it.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class Model:
         self.pipeline = Pipeline(
             session, spec.input, decoder(labels=spec.labels, **settings), self.task
         )
-        self.load_ms = self.warm_up_ms = 0.0
+        self.load_ms = 0.0
 
     @property
     def session(self) -> Session:
@@ -75,6 +78,13 @@ class Model:
 
     def __call__(self, image: Image) -> Result:
         """The result for one picture: uint8 ``(H, W, 3)``, blue-green-red, only read."""
+        if not isinstance(image, np.ndarray):
+            raise DataError(
+                "that is no picture",
+                received=type(image).__name__,
+                expected="a numpy array, uint8 (height, width, 3), blue-green-red",
+                hint="cv2.imread returns None for a file that it cannot read",
+            )
         with self._session.attach():
             return self.pipeline.once(image)
 
@@ -88,8 +98,9 @@ class Model:
             yield from self.pipeline.stream(ready)
 
     def close(self) -> None:
-        """Frees the engine; may be called twice."""
+        """Frees the engine; may be called twice. The model cannot be used afterwards."""
         self._session.close()
+        self.pipeline.close()
 
     def __enter__(self) -> Model:
         return self
@@ -144,12 +155,15 @@ def open_model(
     Raises:
         EdgevisionError: Something does not fit; the message says what, and what to do.
     """
+    started = now_ns()
     bundle = open_bundle(Path(path))
     choice = choose(bundle, variant=variant, precision=precision)
     given = {"score": score, "iou": iou, "classes": list(classes) if classes is not None else None}
     params = {key: value for key, value in given.items() if value is not None}
     options = BackendOptions(hint, threads, compute)
-    return load_variant(bundle, choice, options, backend=backend, params=params)
+    model = load_variant(bundle, choice, options, backend=backend, params=params)
+    model.load_ms = (now_ns() - started) / 1e6
+    return model
 
 
 def load_variant(
@@ -163,6 +177,12 @@ def load_variant(
     """Checks a variant's hash and loads it into an engine."""
     if options.hint not in HINTS:
         raise UsageError(f"there is no hint {options.hint!r}", expected=" or ".join(HINTS))
+    if not 0 <= options.threads <= MOST_THREADS:
+        raise UsageError(
+            "so many threads cannot help",
+            received=f"{options.threads} threads",
+            expected=f"0 (every core) to {MOST_THREADS}",
+        )
     name = "ort" if backend == "auto" else backend
     started = now_ns()
     if bundle.manifest:

@@ -29,6 +29,8 @@ _TYPES = {
 }  # fmt: skip
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MASK, _SIGN = 2**64 - 1, 2**63
+# Dims are what a file says: a product that no machine could hold is shown as this many elements.
+_LARGEST_TENSOR = 2**60
 
 _Value = int | memoryview
 
@@ -136,7 +138,8 @@ def _initializer(data: memoryview) -> tuple[str, str, int]:
         elif number == 8:
             name = _text(value)
     dtype, bits = _TYPES.get(kind, (f"type {kind}", 0))
-    return name, dtype, prod(dims) * bits // 8
+    count = prod(dims) if all(0 <= dim < 2**31 for dim in dims) and len(dims) < 16 else 0
+    return name, dtype, min(count, _LARGEST_TENSOR) * bits // 8
 
 
 def _value_info(data: memoryview) -> TensorSpec:

@@ -19,7 +19,7 @@ from edgevision.backends import Session, Slot
 from edgevision.backends._slot import image_input
 from edgevision.clock import STAGES, StageRing, now_ns
 from edgevision.decoders import Decoder
-from edgevision.errors import EdgevisionError
+from edgevision.errors import EdgevisionError, UsageError
 from edgevision.frame import Frame, Image
 from edgevision.geometry import Affine, Transform
 from edgevision.preprocess import tensor_size
@@ -85,8 +85,8 @@ class Pipeline:
         self._input = image_input(spec, session.inputs)
         self._idle: dict[tuple[int, int], list[Slot]] = {}
         self._depth = session.slots
-        self._works = tuple(_Work() for _ in range(self._depth))
         self._one = _Work()
+        self._streaming = False
         self._previous: Result | None = None
 
     def once(self, image: Image) -> Result:
@@ -128,11 +128,23 @@ class Pipeline:
 
         Yields:
             The frame, valid until the next iteration, and its result, which the caller may keep.
+
+        Raises:
+            UsageError: Another stream of this pipeline has not ended: stages and slots serve one.
         """
+        if self._streaming:
+            raise UsageError(
+                "this model is busy with another stream",
+                expected="one stream at a time",
+                hint="end or close() the other one, or open the model once more",
+            )
+        self._streaming = True
         for stage in self._stages:
             stage.reset()
         self._previous = None
-        spare, pending = list(self._works), deque[_Work]()
+        # New frames for each stream: a source may have put pixels of its own into the old ones.
+        works = tuple(_Work() for _ in range(self._depth))
+        spare, pending = list(works), deque[_Work]()
         with self._session.attach():
             try:
                 while True:
@@ -147,8 +159,19 @@ class Pipeline:
                     yield from self._deliver(pending[0])
                     pending.popleft()
             finally:
-                for work in self._works:  # after an early end engines may still write into slots
+                for work in works:  # after an early end engines may still write into slots
                     self._abandon(work)
+                self._streaming = False
+
+    @property
+    def least_score(self) -> float:
+        """What the decoder leaves out at the most; 0 if it leaves nothing out."""
+        return self._decoder.score
+
+    def close(self) -> None:
+        """Lets go of the slots, so that the session can free their buffers."""
+        self._idle.clear()
+        self._one.runs.clear()
 
     def _begin(self, work: _Work, source: Source) -> bool:
         """Reads a frame and sends it to the engine; False at the end of the source."""

@@ -32,6 +32,7 @@ class _Tally:
     """What a run adds up to."""
 
     started: int = field(default_factory=now_ns)
+    first_read: int = 0
     frames: int = 0
     found: int = 0
     first_result_ms: float | None = None
@@ -61,7 +62,7 @@ def run_model(
             "--json and the sink - both want stdout",
             hint="--stats FILE writes the summary to a file",
         )
-    _refuse_same_files(source, sinks, stats)
+    _refuse_same_files(path, source, sinks, stats)
     if stats is not None:
         claim(stats, force=force)
     one_thread()
@@ -77,7 +78,8 @@ def run_model(
         progress.say(
             f"{model.bundle.name}: {model.variant.id} ({model.choice.reason}); {model.executed}"
         )
-        with _opened_sinks(sinks, model, info, force=force) as outputs:
+        with _opened_sinks(sinks, model, info, force=force) as outputs, _stdout_for(sinks, tally):
+            tally.first_read = now_ns()
             for frame, result in model.pipeline.stream(ready):
                 _write(outputs, frame, result)
                 tally.count(result)
@@ -85,8 +87,7 @@ def run_model(
                 if stop.number:
                     ready.cancel()  # what is read already is still finished and written
         tally.problems += ready.problems
-        elapsed_s = (now_ns() - tally.started) / 1e9
-        summary = _summary(model, tally, elapsed_s)
+        summary = _summary(model, tally, now_ns())
     _report(summary, sinks, stats, as_json=as_json)
     return stop.exit_code
 
@@ -97,16 +98,38 @@ def stage_summary(ring: StageRing) -> dict[str, Any]:
     return {name: summary_ms(stages[:, column]) for column, name in enumerate(STAGES)}
 
 
-def _refuse_same_files(source: str, sinks: Sequence[str], stats: Path | None) -> None:
-    """No file is written twice, and the source is not written to (with --force it would be lost)."""
+@contextmanager
+def _stdout_for(sinks: Sequence[str], tally: _Tally) -> Iterator[None]:
+    """Where stdout is one of several sinks, its reader's leaving early cuts the others short: that is an error."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        others = [printable(s) for s in sinks if s != "-"]
+        if not others:
+            raise
+        raise OutputError(
+            f"the reader of stdout left after {tally.frames} frames, so the run ended there",
+            received=f"{', '.join(others)} with these frames only",
+            hint="write the result lines to a file: out.jsonl in place of -",
+        ) from error
+
+
+def _refuse_same_files(model: Path, source: str, sinks: Sequence[str], stats: Path | None) -> None:
+    """No file is written twice, nor into what is read, where it would be lost or taken for a source."""
     outputs = [Path(uri) for uri in sinks if "://" not in uri and uri != "-"]
     outputs += [stats] if stats is not None else []
-    seen = {Path(source).resolve()}
+    seen = {Path(source).resolve(), model.resolve()}
+    read = Path(source).resolve()
     for path in (output.resolve() for output in outputs):
+        if read.is_dir() and read in path.parents:
+            raise UsageError(
+                f"{printable(str(path))} is inside the source {printable(source)}",
+                expected="outputs outside the folder that is read",
+            )
         if path in seen:
             raise UsageError(
                 f"{printable(str(path))} is named twice",
-                expected="a source and outputs that are different files",
+                expected="a model, a source and outputs that are different files",
             )
         seen.add(path)
     if list(sinks).count("-") > 1:
@@ -131,14 +154,16 @@ def _write(sinks: Sequence[Sink], frame: Frame, result: Result) -> None:
         sink.write(frame, result)
 
 
-def _summary(model: Model, tally: _Tally, elapsed_s: float) -> dict[str, Any]:
+def _summary(model: Model, tally: _Tally, ended: int) -> dict[str, Any]:
+    """``fps`` is from the first read until the sinks are closed; ``elapsed_s`` has the loading too."""
     total = model.pipeline.ring.total_ns()
+    streamed_s = (ended - tally.first_read) / 1e9
     return {
         "frames": tally.frames,
         "dropped": 0,
         "found": tally.found,
-        "fps": round(tally.frames / elapsed_s, 3) if tally.frames else 0.0,
-        "elapsed_s": round(elapsed_s, 4),
+        "fps": round(tally.frames / streamed_s, 3) if tally.frames else 0.0,
+        "elapsed_s": round((ended - tally.started) / 1e9, 4),
         "load_ms": round(model.load_ms, 3),
         "first_result_ms": None
         if tally.first_result_ms is None
@@ -146,7 +171,9 @@ def _summary(model: Model, tally: _Tally, elapsed_s: float) -> dict[str, Any]:
         "age_ms": None,
         "latency_ms": summary_ms(total),
         "stages_ms": stage_summary(model.pipeline.ring),
+        "bundle": {"name": model.bundle.name, "identity": model.bundle.identity},
         "variant": model.variant.id,
+        "reason": model.choice.reason,
         "backend": model.backend,
         "compute": model.executed.compute,
         "problems": tally.problems,
@@ -173,14 +200,13 @@ def _text(summary: dict[str, Any], sinks: Sequence[str]) -> str:
     lines = [
         f"{summary['frames']} frames in {elapsed}: {summary['fps']:.1f} frames/s, {summary['found']} found"
     ]
-    parts = [
-        f"{stage} {value:.2f}"
-        for stage in STAGES
-        if (value := summary["stages_ms"][stage]["p50"] or summary["stages_ms"][stage]["mean"] or 0)
-        >= 0.005
-    ]
+    stages = summary["stages_ms"]
+    # A median of few frames would be one of them.
+    key, name = ("mean", "mean") if stages["read"]["p50"] is None else ("p50", "median")
+    times = {stage: stages[stage][key] or 0.0 for stage in STAGES}
+    parts = [f"{stage} {value:.2f}" for stage, value in times.items() if value >= 0.005]
     if parts:
-        lines.append("median ms a frame: " + " · ".join(parts))
+        lines.append(f"{name} ms a frame: " + " · ".join(parts))
     written = [printable(s) for s in sinks if s != "-"] if summary["frames"] else []
     if written:
         lines.append("written: " + ", ".join(written))

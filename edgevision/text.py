@@ -1,12 +1,13 @@
-"""Foreign text made safe to show: names from models, labels and paths in terminals and reports; no credentials."""
+"""Text for people: foreign names made safe to show, no credentials, numbers as one reads them."""
 
 from __future__ import annotations
 
 import html
+import math
 import re
 import unicodedata
 
-__all__ = ["markdown", "printable", "redacted", "size_text"]
+__all__ = ["counted", "markdown", "printable", "redacted", "score_text", "size_text"]
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s]+(?=@)")
 _SECRET_ARGUMENT = re.compile(
@@ -41,3 +42,13 @@ def size_text(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} GB"
+
+
+def score_text(score: float) -> str:
+    """A score from 0 to 1 in four decimals, rounded down: 0.94999 is shown as no 0.95."""
+    return f"{math.floor(score * 1e4 + 1e-6) / 1e4:.4f}"
+
+
+def counted(count: int, thing: str) -> str:
+    """``1 node``, ``2 nodes``."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"

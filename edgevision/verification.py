@@ -8,7 +8,7 @@ from typing import Any
 
 from edgevision.backends import BackendOptions, Variant
 from edgevision.bundle import Bundle, Choice, open_bundle
-from edgevision.errors import BackendError, BundleError, UsageError
+from edgevision.errors import BackendError, BundleError, DependencyError, UsageError
 from edgevision.golden import compare, golden_frames, golden_results
 from edgevision.model import load_variant
 from edgevision.text import printable
@@ -45,16 +45,19 @@ def _check_variant(bundle: Bundle, variant: Variant, backend: str) -> dict[str, 
         return {"verdict": "no golden frames", "differences": []}
     try:
         model = load_variant(bundle, Choice(variant, "verify"), BackendOptions(), backend=backend)
+    except DependencyError:  # says nothing about the bundle
+        raise
     except BackendError as error:
         return {"verdict": "fail", "differences": [error.problem]}
-    threshold = float(variant.spec.output.params.get("score", 0.0))
     with model:
         try:
             found = [
                 f"golden frame {number}: {line}"
                 for number, (image, record) in enumerate(zip(frames, stored, strict=True))
-                for line in compare(model, image, record, threshold)
+                for line in compare(model, image, record)
             ]
+        except BackendError as error:
+            found = [error.problem]
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise BundleError(
                 f"the golden results of {variant.id} in {bundle.path} are not usable: {error!r}",
@@ -73,6 +76,7 @@ def _text(bundle: Bundle, facts: dict[str, Any]) -> str:
         engine = f" ({found['engine']})" if "engine" in found else ""
         lines.append(f"{variant_id}: {found['verdict']}{engine}")
         lines += [f"  {printable(line, 400)}" for line in found["differences"][:10]]
-    if not facts["golden"]:
-        lines.append("no golden frames: only the hashes were checked")
+    unchecked = [i for i, v in facts["variants"].items() if v["verdict"] == "no golden frames"]
+    if unchecked:
+        lines.append(f"only the hash was checked of: {', '.join(unchecked)}")
     return "\n".join(lines)

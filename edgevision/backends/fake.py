@@ -53,6 +53,8 @@ class FakeSession:
         self.closed = False
 
     def slot(self, shapes: Mapping[str, Shape] | None = None) -> FakeSlot:
+        if self.closed:
+            raise BackendError("the model is closed", hint="open it again")
         return FakeSlot(self, shapes or {})
 
     def attach(self) -> AbstractContextManager[None]:

@@ -50,9 +50,10 @@ class OrtBackend:
     """Opens variants with onnxruntime, on the CPU unless ``extra={"providers": "cuda"}`` says otherwise."""
 
     def open(self, variant: Variant, options: BackendOptions) -> OrtSession:
-        if options.compute not in (None, "fp32", variant.precision):
+        if options.compute not in (None, variant.precision):
             raise UsageError(
-                f"backend 'ort' executes a graph as it is written, not in {options.compute}",
+                f"backend 'ort' executes a graph as it is written: {variant.id} in "
+                f"{variant.precision}, not in {options.compute}",
                 hint="leave --compute out, or choose a variant of that precision",
             )
         return OrtSession(variant, options)
@@ -76,7 +77,7 @@ class OrtSession:
         self._pool = ThreadPoolExecutor(threads, "edgevision-ort") if self._wide else None
         providers = _providers(options)
         try:
-            self._session = ort.InferenceSession(
+            session = ort.InferenceSession(
                 str(variant.file),
                 _session_options(1 if self._wide else threads),
                 providers=providers,
@@ -86,10 +87,11 @@ class OrtSession:
                 f"onnxruntime cannot load {variant.file.name}: {_first_line(error)}",
                 hint="'edgevision inspect' shows what the file holds",
             ) from error
+        self._session: ort.InferenceSession | None = session
         self._spec = variant.spec.input
-        self.inputs = MappingProxyType({a.name: _tensor(a) for a in self._session.get_inputs()})
-        self.outputs = MappingProxyType({a.name: _tensor(a) for a in self._session.get_outputs()})
-        used = self._session.get_providers()[0]
+        self.inputs = MappingProxyType({a.name: _tensor(a) for a in session.get_inputs()})
+        self.outputs = MappingProxyType({a.name: _tensor(a) for a in session.get_outputs()})
+        used = session.get_providers()[0]
         if used != providers[0]:
             raise BackendError(
                 "onnxruntime did not use the provider that was asked for",
@@ -98,13 +100,15 @@ class OrtSession:
                 hint="install the onnxruntime build that has it",
             )
         device = next(name for name, provider in _PROVIDERS.items() if provider == used)
-        read_back = self._session.get_session_options().intra_op_num_threads
+        read_back = session.get_session_options().intra_op_num_threads
         used_threads = threads if self._wide else read_back
         self.executed = Executed(
             "onnxruntime", ort.__version__, variant.precision, device, used_threads
         )
 
     def slot(self, shapes: Mapping[str, Shape] | None = None) -> OrtSlot:
+        if self._session is None:
+            raise BackendError("the model is closed", hint="open it again")
         return OrtSlot(
             self._session, self._spec, self.inputs, self.outputs, shapes or {}, self._pool
         )
@@ -115,6 +119,7 @@ class OrtSession:
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown()
+        self._session = None  # onnxruntime frees it with the last slot
 
 
 class OrtSlot:

@@ -21,6 +21,8 @@ class Decoder(Protocol):
     """
 
     labels: tuple[str, ...]
+    score: float
+    """Results below this score are left out; 0 if there is no such limit."""
 
     def decode(self, outputs: Mapping[str, NDArray[Any]], row: int, transform: Transform) -> Result:
         """Decodes one row of the outputs.

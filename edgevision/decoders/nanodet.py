@@ -95,7 +95,7 @@ class NanoDet:
         self._bins = whole("reg_max", reg_max, 1, 64) + 1
         self._strides = _strides(strides)
         self._sigmoid = choice("activation", activation, ("none", "sigmoid")) == "sigmoid"
-        self._score = fraction("score", score)
+        self.score = fraction("score", score)
         self._offset = fraction("cell_offset", cell_offset)
         self._seen: object = None
         self._levels: list[_Level] = []
@@ -120,7 +120,7 @@ class NanoDet:
     ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None:
         scores = outputs[level.scores][row]
         best = scores.max(axis=1, out=level.best)
-        least = _logit(self._score) if self._sigmoid else self._score
+        least = _logit(self.score) if self._sigmoid else self.score
         chosen = np.flatnonzero(np.greater_equal(best, least, out=level.mask))
         if len(chosen) == 0:
             return None

@@ -53,6 +53,7 @@ class Softmax:
     ) -> None:
         refuse_unknown(_NAME, unknown, _PARAMS)
         self.labels = tuple(labels)
+        self.score = 0.0  # the best classes are given, however unlikely
         self._top_k = whole("top_k", top_k, 1, 100_000)
         self._softmax = choice("activation", activation, ("softmax", "none")) == "softmax"
         self._output = tensor_name("outputs", outputs)

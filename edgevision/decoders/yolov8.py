@@ -64,7 +64,7 @@ class YoloV8:
     ) -> None:
         refuse_unknown(_NAME, unknown, _PARAMS)
         self.labels = tuple(labels)
-        self._score = fraction("score", score)
+        self.score = fraction("score", score)
         self._suppress = Suppression(
             fraction("iou", iou),
             whole("max_detections", max_detections, 1, 100_000),
@@ -82,7 +82,7 @@ class YoloV8:
         tensor = self._find(outputs)
         if (tensor.shape, tensor.dtype) != self._seen:
             self._learn(tensor, outputs)
-        found = self._scratch.candidates(tensor[row], self._score)
+        found = self._scratch.candidates(tensor[row], self.score)
         if found is None:
             return Detections.empty(self.labels)
         return self._suppress(*found, transform, self.labels)
@@ -103,7 +103,8 @@ class YoloV8:
         first = self._channels_first(tensor, outputs)
         channels, anchors = tensor.shape[1:] if first else tensor.shape[:0:-1]
         classes = channels - 4
-        if classes < 1:
+        # Final boxes of an export with NMS, (rows, 300, x1 y1 x2 y2 score class), fit two classes too.
+        if classes < 1 or tensor.shape[1:] == (300, 6):
             raise wrong_layout(_NAME, outputs, _LAYOUT)
         check_class_count(_NAME, self.labels, classes, tensor.shape)
         self._scratch = _Scratch(classes, anchors, first, tensor.dtype, self._wanted)

@@ -83,11 +83,12 @@ def claim(path: Path, *, force: bool) -> None:
             f"{path} cannot be written: there is no folder {path.parent}",
             hint="make the folder first",
         )
-    new = not path.exists()
+    place = path.resolve()  # where a link points: the link itself stays
+    new = not place.exists()
     try:
-        path.open("ab").close()
+        place.open("ab").close()
         if new:
-            path.unlink()
+            place.unlink()
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written: {error.strerror}", hint="choose another place"

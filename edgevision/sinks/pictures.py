@@ -43,8 +43,14 @@ class PicturesSink:
             self._canvas = np.empty_like(frame.image)
         np.copyto(self._canvas, frame.image)
         self._draw(self._canvas, result)
-        _, data = cv2.imencode(".jpg", self._canvas, (cv2.IMWRITE_JPEG_QUALITY, 90))
         path = self._folder / f"{frame.index:06d}.jpg"
+        fine, data = cv2.imencode(".jpg", self._canvas, (cv2.IMWRITE_JPEG_QUALITY, 90))
+        if not fine:
+            raise OutputError(
+                f"{path} cannot be a JPEG",
+                received=f"a picture of {frame.width}×{frame.height}",
+                expected="at most 65535×65535",
+            )
         try:
             path.write_bytes(data.tobytes())
         except OSError as error:

@@ -20,7 +20,7 @@ from edgevision.benchmarks.terms import Plan
 from edgevision.bundle import choose, open_bundle
 from edgevision.frame import Image
 from edgevision.metadata import KEY, variant_metadata
-from edgevision.model import Model, load_variant
+from edgevision.model import Model, load_variant, open_model
 from edgevision.spec import InputSpec, ModelSpec, OutputSpec
 
 SIDE = 8
@@ -74,7 +74,8 @@ def pictures() -> list[Image]:
 
 
 @pytest.fixture
-def record(open_fake: Callable[..., Model], pictures: list[Image], sign: SimpleNamespace) -> Record:
+def record(model_file: Path, pictures: list[Image], sign: SimpleNamespace) -> Record:
     """A valid run of 140 queries."""
     plan = Plan(duration_s=0, min_queries=140, warmup=3)
-    return measure(open_fake(), lambda: MemorySource(pictures), plan, sign)
+    with open_model(model_file) as model:
+        return measure(model, lambda: MemorySource(pictures), plan, sign)

@@ -14,7 +14,7 @@ from edgevision.backends.fake import FakeSlot
 from edgevision.cli import main
 
 NOISE = "synthetic://noise?size=8x8"
-QUICK = ["--backend", "fake", "--duration", "0"]
+QUICK = ["--duration", "0"]
 
 
 def bench(*arguments: str | Path) -> int:
@@ -44,6 +44,36 @@ def test_json_alone_goes_to_stdout(model_file: Path, capsys: pytest.CaptureFixtu
     data = json.loads(captured.out)
     assert (data["hint"], data["options"]["threads"]) == ("throughput", 2)
     assert captured.err == ""
+
+
+def test_an_engine_that_computes_nothing_is_never_valid(
+    model_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(model_file, NOISE, *QUICK, "--backend", "fake") == 3
+    assert "INVALID: the backend 'fake' computes nothing" in capsys.readouterr().out
+
+
+def test_what_the_user_left_alone_is_no_option_of_the_record(
+    model_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench(model_file, NOISE, *QUICK, "--json")
+    assert json.loads(capsys.readouterr().out)["options"] == {}
+
+
+def test_numbers_are_shown_even_where_the_record_cannot_be_written(
+    model_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(self: Path, *args: object, **keywords: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert bench(model_file, NOISE, *QUICK, "--output", tmp_path / "b.json") == 1
+    shown = capsys.readouterr()
+    assert "throughput" in shown.out
+    assert "No space left" in shown.err
 
 
 def test_inference_only_is_marked(model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from edgevision.benchmarks.memory import MemorySource
-from edgevision.benchmarks.record import Record, check_place, json_text, write_record
+from edgevision.benchmarks.record import Record, json_text, write_record
 from edgevision.benchmarks.run import measure, peak_rss_mb
 from edgevision.benchmarks.terms import Plan
 from edgevision.bundle import hash_file
@@ -177,16 +177,28 @@ def test_existing_record_is_kept_unless_forced(record: Record, tmp_path: Path) -
     assert json.loads(path.read_text())["schema"] == 1
 
 
-def test_folder_or_missing_folder_is_no_place_for_a_record(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="is a folder"):
-        check_place(tmp_path, force=True)
+def test_folder_or_missing_folder_is_no_place_for_a_record(record: Record, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written: Is a directory"):
+        write_record(record, tmp_path, force=True)
     with pytest.raises(OutputError, match="no folder"):
-        check_place(tmp_path / "absent" / "record.json", force=False)
+        write_record(record, tmp_path / "absent" / "record.json")
 
 
-def test_checking_a_place_touches_nothing(tmp_path: Path) -> None:
-    check_place(tmp_path / "record.json", force=False)
-    assert not any(tmp_path.iterdir())
+def test_a_link_stays_a_link(record: Record, tmp_path: Path) -> None:
+    (tmp_path / "record.json").symlink_to(tmp_path / "real.json")
+    write_record(record, tmp_path / "record.json", force=True)
+    assert (tmp_path / "record.json").is_symlink()
+    assert json.loads((tmp_path / "real.json").read_text())["schema"] == 1
+
+
+def test_a_pipe_is_written_to_and_stays_one(record: Record, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_record(record, pipe, force=True)
+    assert os.read(reader, 1) == b"{"
+    os.close(reader)
+    assert pipe.is_fifo()
 
 
 @pytest.mark.parametrize("call", ["write_text", "replace"])

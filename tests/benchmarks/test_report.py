@@ -34,7 +34,7 @@ def test_table_says_what_ran_and_what_it_took(record: Record) -> None:
     text = report_text(with_samples(record, [10] * 700, compute=[10] * 700))
     assert text.splitlines()[0] == "tiny · single-stream · VALID"
     assert line(text, "variant").split() == ["variant", "fp32", "(fp32)"]
-    assert "fake" in line(text, "backend")
+    assert "ort: onnxruntime" in line(text, "backend")
     assert line(text, "queries").endswith("700 in 7.0 s, after 3 of warm-up")
     assert line(text, "throughput").endswith("100.0 frames/s")
     assert line(text, "ms ").split() == ["ms"] + ["10.000"] * 6
@@ -57,8 +57,12 @@ def test_stages_show_their_share_and_those_without_time_are_left_out(record: Rec
     text = text[text.index("stage ") :]
     assert line(text, "read").split() == ["read", "1.000", "1.000", "10.0", "%", "█" * 4]
     assert line(text, "compute").split() == ["compute", "8.000", "8.000", "80.0", "%", "█" * 32]
-    assert line(text, "between").split() == ["between", "10.0", "%", "█" * 4]
     assert not any(x.startswith("h2d") for x in text.splitlines())
+
+
+def test_overlapping_queries_are_named_in_the_first_line(record: Record) -> None:
+    text = report_text(replace(record, hint="throughput", in_flight=3))
+    assert text.splitlines()[0] == "tiny · single-stream, 3 in flight · VALID"
 
 
 def test_reason_of_an_invalid_run_stands_in_the_first_line(record: Record) -> None:

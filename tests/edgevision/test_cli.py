@@ -99,7 +99,14 @@ def test_a_verb_s_status_is_the_command_s(ev, verb):
 
 @pytest.mark.parametrize(
     ("text", "classes"),
-    [(None, None), ("person,2", ["person", 2]), (" a , b ", ["a", "b"]), ("", []), (",", [])],
+    [(None, None), ("person,2", ["person", 2]), (" a , b ", ["a", "b"]), ("²", ["²"])],
 )
 def test_classes_are_names_and_numbers(text, classes):
     assert split_classes(text) == classes
+
+
+@pytest.mark.parametrize("text", ["", ",", " , "])
+def test_a_list_of_no_classes_is_a_usage_error(text, ev, bundle):
+    ended = ev("run", bundle, "synthetic://noise?frames=1", "--classes", text)
+    assert ended.status == 2
+    assert "--classes" in ended.err

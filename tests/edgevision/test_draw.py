@@ -115,7 +115,7 @@ def test_colours_are_the_same_each_time_and_apart_from_each_other():
     ],
 )
 def test_labels_become_printable_ascii(label, shown):
-    assert draw.printable(label) == shown
+    assert draw.drawable(label) == shown
 
 
 def test_strided_pictures_are_drawn_into():

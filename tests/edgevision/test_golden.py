@@ -21,7 +21,7 @@ def test_a_record_agrees_with_itself_after_json(load, models, draw_square):
     assert record["result"]["detections"][0]["label"] == "green"
     assert record["outputs"]["output0"]["shape"] == [1, 7, 49]
     assert len(record["outputs"]["output0"]["values"]) == 64
-    assert compare(model, image, record, 0.25) == []
+    assert compare(model, image, record) == []
 
 
 def test_classifications_agree_too(load, models):
@@ -29,15 +29,15 @@ def test_classifications_agree_too(load, models):
     image = np.full((8, 8, 3), (10, 20, 30), np.uint8)
     record = golden_record(model, image)
     assert record["outputs"]["scores"]["values"] == [30, 20, 10]
-    assert compare(model, image, record, 0) == []
+    assert compare(model, image, record) == []
     record["result"]["classes"][0]["class_id"] = 2
-    assert compare(model, image, record, 0)
+    assert compare(model, image, record)
 
 
 def test_another_picture_differs(load, models, draw_square):
     model = load(models.detector)
     record = golden_record(model, draw_square("red"))
-    assert compare(model, draw_square("blue"), record, 0.25)
+    assert compare(model, draw_square("blue"), record)
 
 
 def test_a_picture_with_nothing_in_it_is_a_check_too(load, models):
@@ -46,7 +46,7 @@ def test_a_picture_with_nothing_in_it_is_a_check_too(load, models):
     assert record["result"]["detections"] == []
     record["outputs"]["output0"]["values"].reverse()
     black = np.zeros((64, 64, 3), np.uint8)
-    assert any("cosine" in line for line in compare(model, black, record, 0.25))
+    assert any("cosine" in line for line in compare(model, black, record))
 
 
 def test_frames_and_results_of_a_bundle(bundle, draw_square):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgevision.text import markdown, printable, redacted, size_text
+from edgevision.text import counted, markdown, printable, redacted, score_text, size_text
 
 
 @given(st.text())
@@ -58,3 +58,15 @@ def test_a_long_password_is_not_saved_by_shortening():
 )
 def test_sizes_for_people(size, text):
     assert size_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("score", "text"),
+    [(0, "0.0000"), (1, "1.0000"), (0.95, "0.9500"), (0.949999, "0.9499"), (0.29, "0.2900")],
+)
+def test_a_score_is_never_shown_better_than_it_is(score, text):
+    assert score_text(score) == text
+
+
+def test_counted_things():
+    assert [counted(n, "node") for n in (0, 1, 2)] == ["0 nodes", "1 node", "2 nodes"]
