@@ -229,3 +229,9 @@ def test_peak_memory_is_read_without_proc_too(monkeypatch: pytest.MonkeyPatch) -
     exact = peak_rss_mb()
     monkeypatch.setattr("edgevision.benchmarks.run._STATUS", Path("/nowhere"))
     assert peak_rss_mb() >= exact * 0.9
+
+
+def test_throughput_counts_pictures_not_queries(record: Record) -> None:
+    samples = np.full(10, 1_000_000, np.int64)
+    batched = replace(record, samples_ns=samples, ran_ns=2_000_000_000, samples_per_query=4)
+    assert batched.throughput_fps == 20.0

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 
 import pytest
 
@@ -221,9 +222,8 @@ def test_int8_without_vnni_falls_back_and_says_so(two, monkeypatch):
     choice = choose(open_bundle(two))
     assert choice.variant.id == "fp32"
     assert "VNNI" in choice.reason
-    assert (
-        choose(open_bundle(two), precision="int8").variant.id == "int8-x86"
-    )  # asked for is asked for
+    asked = choose(open_bundle(two), precision="int8")
+    assert (asked.variant.id, "although" in asked.reason) == ("int8-x86", True)
 
 
 @pytest.mark.parametrize(
@@ -249,3 +249,17 @@ def test_what_is_not_there_or_no_bundle(tmp_path):
     (tmp_path / "x.onnx").write_text("text")
     with pytest.raises(ModelError):
         open_bundle(tmp_path / "x.onnx")
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "deep"])
+def test_timings_that_are_no_plain_file_decide_nothing(two, tmp_path, kind):
+    path, outside = two / "timings.json", tmp_path / "outside.json"
+    path.unlink(missing_ok=True)
+    outside.write_text('{"variants": {"int8-x86": {"speedup": 0.5}}}')
+    if kind == "link":
+        path.symlink_to(outside)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text("[" * 100_000)
+    assert choose(open_bundle(two)).variant.id == "int8-x86"

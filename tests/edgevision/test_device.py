@@ -55,5 +55,19 @@ def test_facts_come_from_cpuinfo(monkeypatch, tmp_path):
         fact.cache_clear()
 
 
+@pytest.mark.parametrize(
+    ("flags", "fine"),
+    [
+        ("avx2 avx512_vnni", True),  # Xeons since 2019, as Linux spells it
+        ("avx2 avx_vnni", True),  # Intel's client processors since 2021
+        ("avx2 avx512f", False),
+        ("", False),
+    ],
+)
+def test_vnni_in_both_of_its_encodings(monkeypatch, flags, fine):
+    monkeypatch.setattr(device, "cpu_features", lambda: frozenset(flags.split()))
+    assert device.has_vnni() is fine
+
+
 def test_memory_is_some():
     assert device.memory_mb() > 64

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+import edgevision as ev
 from edgevision.bundle import open_bundle
 from edgevision.errors import BundleError
 from edgevision.golden import TOLERANCE, compare, golden_frames, golden_record, golden_results
@@ -66,3 +67,29 @@ def test_golden_files_are_hashed_when_they_are_read(bundle):
         path.write_bytes(path.read_bytes() + b" ")
         with pytest.raises(BundleError, match=name):
             read()
+
+
+@pytest.mark.parametrize(("cosine", "fine"), [(0.99995, True), (0.9995, False)])
+def test_raw_outputs_of_fp32_agree_closely_or_differ(load, models, cosine, fine):
+    model = load(models.detector)
+    black = np.zeros((64, 64, 3), np.uint8)
+    record = golden_record(model, black)
+    values = np.array(record["outputs"]["output0"]["values"])
+    # Turned by an angle: an orthogonal part of the right length is added.
+    away = np.random.default_rng(0).normal(size=values.shape)
+    away -= values * (away @ values) / (values @ values)
+    away *= np.linalg.norm(values) / np.linalg.norm(away) * np.sqrt(1 / cosine**2 - 1)
+    record["outputs"]["output0"]["values"] = (values + away).tolist()
+    assert (compare(model, black, record) == []) is fine
+
+
+def test_what_lies_at_the_decoder_s_own_threshold_may_come_and_go(
+    bundle, edit_manifest, draw_square
+):
+    edit_manifest(bundle, lambda m: m["variants"][0]["output"]["params"].pop("score", None))
+    with ev.open(bundle) as model:
+        assert model.pipeline.least_score == 0.25  # the decoder's, as the manifest says nothing
+        record = golden_record(model, draw_square("red"))
+        barely = {"box_xyxy": [0, 0, 9, 9], "score": 0.26, "class_id": 0, "label": "red"}
+        record["result"]["detections"].append(barely)
+        assert compare(model, draw_square("red"), record) == []

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from onnx import TensorProto, helper
 
 
 def test_a_bundle_as_text(bundle, ev):
@@ -62,3 +63,13 @@ def test_real_models(test_data, ev):
     ended = ev("inspect", test_data / "models" / "nanodet.onnx")
     assert ended.status == 0
     assert "input_1:0  float32 1×3×416×416" in ended.out
+
+
+def test_dims_that_no_machine_could_hold_are_shown_all_the_same(tmp_path, ev):
+    huge = helper.make_tensor("w", TensorProto.FLOAT, [1], [1.0])
+    huge.dims[:] = [2**62] * 400
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    graph = helper.make_graph([], "g", [], [out], [huge])
+    (tmp_path / "m.onnx").write_bytes(helper.make_model(graph).SerializeToString())
+    assert ev("inspect", tmp_path / "m.onnx").status == 0
+    assert ev("inspect", tmp_path / "m.onnx", "--json").status == 0

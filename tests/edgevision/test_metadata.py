@@ -46,6 +46,7 @@ def test_ultralytics_classifiers_end_in_a_softmax():
     spec = read(task="classify")[2]
     assert (spec.output.decoder, spec.output.params["activation"]) == ("softmax", "none")
     assert spec.input.resize == "centre-crop"
+    assert spec.input.antialias, "Pillow's bilinear filter, which Ultralytics shrinks with, is one"
 
 
 @pytest.mark.parametrize(("imgsz", "size"), [("[480, 640]", (480, 640)), ("320", (320, 320))])
@@ -145,3 +146,13 @@ def test_any_input_spec_is_read_or_refused(value):
     except SpecError:
         return
     hash(found[2].input)  # the pipeline's caches rely on it
+
+
+@pytest.mark.parametrize(
+    "told", [{"args": "{'batch': 1, 'nms': True}"}, {"end2end": "True"}, {"end2end": "true"}]
+)
+def test_exports_that_give_final_boxes_are_refused(told):
+    with pytest.raises(SpecError, match="final boxes") as error:
+        read(names="['a', 'b']", **told)
+    assert "nms=False" in error.value.hint
+    assert read(names="['a', 'b']", args="{'nms': False}", end2end="False")

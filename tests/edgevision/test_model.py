@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 
 import edgevision as ev
-from edgevision.errors import BundleError, DataError, SpecError, UsageError
+from edgevision.errors import BackendError, BundleError, DataError, SpecError, UsageError
 
 
 def test_five_lines_of_python(bundle, squares_video):
@@ -134,3 +136,29 @@ def test_a_model_without_detections_gives_empty_arrays(bundle):
     with ev.open(bundle) as model:
         result = model(np.zeros((10, 10, 3), np.uint8))
     assert (result.boxes_xyxy.shape, result.scores.shape, len(result)) == ((0, 4), (0,), 0)
+
+
+@pytest.mark.parametrize("value", [None, [[1]], "photo.jpg"])
+def test_what_is_no_array_is_no_picture(bundle, value):
+    with ev.open(bundle) as model, pytest.raises(DataError, match="no picture") as told:
+        model(value)
+    assert "imread" in told.value.hint
+
+
+@pytest.mark.parametrize("hint", ["latency", "throughput"])
+def test_a_closed_model_is_freed_and_says_so(bundle, draw_square, hint):
+    model = ev.open(bundle, hint=hint)
+    model(draw_square())
+    engine = weakref.ref(model.session._session)
+    model.close()
+    model.close()
+    assert engine() is None
+    with pytest.raises(BackendError, match="closed"):
+        model(draw_square())
+
+
+@pytest.mark.parametrize("threads", [-1, 257, 20_000])
+def test_threads_within_reason(bundle, threads):
+    with pytest.raises(UsageError, match="threads") as told:
+        ev.open(bundle, threads=threads)
+    assert told.value.received == f"{threads} threads"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -82,6 +84,38 @@ def test_a_stream_that_is_left_early_can_be_followed_by_another(
     model.close()
 
 
+@pytest.mark.parametrize("options", [{}, {"hint": "throughput", "threads": 2}])
+def test_a_second_stream_at_the_same_time_is_refused(load, models, list_source, squares, options):
+    model = load(models.detector, params=ONE_SURE, **options)
+    first = stream(model.pipeline, list_source(squares))
+    next(first)
+    with pytest.raises(UsageError, match="busy with another stream"):
+        next(stream(model.pipeline, list_source(squares)))
+    assert [boxes(r)[0][0] for _, r in first] == [8 * (i % 7) for i in range(1, 20)]
+    assert sum(1 for _ in stream(model.pipeline, list_source(squares))) == 20
+
+
+def test_single_pictures_may_be_asked_for_during_a_stream(
+    load, models, list_source, squares, draw_square
+):
+    model = load(models.detector, params=ONE_SURE, hint="throughput", threads=2)
+    for frame, result in stream(model.pipeline, list_source(squares)):
+        assert boxes(model(draw_square("blue", (40, 40)))) == [[40, 40, 56, 56]]
+        assert boxes(result)[0][0] == 8 * (frame.index % 7)
+
+
+def test_pixels_that_one_source_lent_are_not_written_by_the_next(
+    load, models, list_source, squares, squares_video
+):
+    model = load(models.detector)
+    before = [image.copy() for image in squares]
+    for image in squares:
+        image.flags.writeable = False
+    list(stream(model.pipeline, list_source(squares)))
+    assert sum(1 for _ in model.stream(str(squares_video))) == 12
+    assert all((a == b).all() for a, b in zip(before, squares, strict=True))
+
+
 def watched(session):
     """A session that remembers its slots and which of them are submitted."""
     seen = SimpleNamespace(busy=set(), slots=0, attached=0)
@@ -106,6 +140,12 @@ def watched(session):
         def __getattr__(self, name):
             return getattr(session, name)
 
+        @contextmanager
+        def attach(self):
+            seen.attached += 1
+            yield
+            seen.attached -= 1
+
         def slot(self, shapes=None):
             return Slot(session.slot(shapes))
 
@@ -124,6 +164,13 @@ def test_no_slot_stays_submitted_after_an_early_end(
     assert seen.busy == set()
 
 
+def test_the_thread_is_attached_while_it_streams(session, models, variant_of, list_source, squares):
+    wrapped, seen = watched(session(models.detector))
+    pipeline = build(wrapped, variant_of(models.detector).spec.input)
+    attached = {seen.attached for _ in stream(pipeline, list_source(squares))}
+    assert (attached, seen.attached) == ({1}, 0)
+
+
 def test_slots_are_made_once(session, models, variant_of, list_source, squares):
     wrapped, seen = watched(session(models.detector, hint="throughput", threads=2))
     pipeline = build(wrapped, variant_of(models.detector).spec.input)
@@ -139,8 +186,16 @@ def test_stamps_add_up(load, models, list_source, squares, options):
     stages, total = pipeline.ring.stages_ns(), pipeline.ring.total_ns()
     assert stages.shape == (count, len(STAGES))
     assert (stages >= 0).all()
-    assert (stages.sum(axis=1) <= total).all()
-    assert (stages[:, [STAGES.index(s) for s in ("load", "compute", "decode")]] > 0).all()
+    assert (stages.sum(axis=1) == total).all(), "nothing is between two stages"
+    timed = ("read", "queue", "load", "compute", "decode", "sink")
+    assert (stages[:, [STAGES.index(s) for s in timed]] > 0).all()
+
+
+def test_what_the_consumer_does_is_the_sink_s_time(load, models, list_source, squares):
+    pipeline = load(models.detector).pipeline
+    for _ in stream(pipeline, list_source(squares)):
+        time.sleep(0.002)
+    assert (pipeline.ring.stages_ns()[:, STAGES.index("sink")] >= 2_000_000).all()
 
 
 @pytest.mark.parametrize("hint", ["latency", "throughput"])

@@ -6,6 +6,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from edgevision.errors import BackendError, DependencyError
+
 
 def edit_golden(bundle, change):
     path = bundle / "golden/fp32.json"
@@ -156,3 +158,23 @@ def test_the_fake_backend_does_not_pass(bundle, ev):
     ended = ev("verify", bundle, "--backend", "fake")
     assert ended.status == 3
     assert "fake" in ended.out
+
+
+def test_a_missing_engine_says_nothing_about_the_bundle(bundle, ev, monkeypatch):
+    def absent(*_, **__):
+        raise DependencyError("backend 'ort' needs onnxruntime", hint="pip install it")
+
+    monkeypatch.setattr("edgevision.verification.load_variant", absent)
+    ended = ev("verify", bundle)
+    assert ended.status == 1
+    assert "pip install it" in ended.err
+
+
+def test_an_engine_that_fails_on_a_frame_is_a_difference(bundle, ev, monkeypatch):
+    def fail(*_):
+        raise BackendError("it broke")
+
+    monkeypatch.setattr("edgevision.verification.compare", fail)
+    ended = ev("verify", bundle)
+    assert ended.status == 3
+    assert "it broke" in ended.out

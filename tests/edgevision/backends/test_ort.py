@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -301,3 +303,15 @@ def test_real_models_give_what_a_plain_session_gives(test_data, name, feed, tmp_
     for output, value in zip(plain.get_outputs(), wanted, strict=True):
         np.testing.assert_allclose(found[output.name], value, rtol=1e-3, atol=1e-4)
     opened.close()
+
+
+def test_an_int8_graph_cannot_be_asked_to_run_in_fp32(variant_of, models):
+    variant = replace(variant_of(models.detector), id="int8-x86", precision="int8")
+    OrtBackend().open(variant, BackendOptions(compute="int8")).close()
+    with pytest.raises(UsageError, match="int8-x86 in int8, not in fp32"):
+        OrtBackend().open(variant, BackendOptions(compute="fp32"))
+
+
+def test_idle_workers_sleep(session, models):
+    options = session(models.detector)._session.get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"

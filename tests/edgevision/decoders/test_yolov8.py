@@ -234,3 +234,12 @@ def test_an_output_can_be_named():
 def test_wrong_parameters_are_refused_by_name(params, named):
     with pytest.raises(SpecError, match=named):
         plugin(labels=LABELS, **params)
+
+
+def test_final_boxes_of_an_export_with_nms_are_not_taken_for_two_classes():
+    final = np.zeros((1, 300, 6), np.float32)
+    final[0, 0] = (100, 100, 200, 200, 0.9, 1)
+    for labels in ((), ("a", "b")):
+        with pytest.raises(SpecError, match=r"\(1, 300, 6\)|cannot read") as told:
+            plugin(labels=labels).decode({"output0": final}, 0, SAME)
+        assert "(1, 300, 6)" in told.value.received
