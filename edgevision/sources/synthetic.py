@@ -1,4 +1,4 @@
-"""Frames without a camera: ``synthetic://noise`` and ``synthetic://shapes``, the same for the same seed.
+"""Frames without a camera: ``synthetic://noise``, ``shapes`` and ``conveyor``, the same for the same seed.
 
 Arguments, after ``?`` and joined by ``&``: ``seed=1``, ``size=1280x720`` (width × height), ``frames=100``
 (0 is endless), ``fps=30``. The frames come as fast as they are read.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qsl
 
 import cv2
@@ -38,7 +39,7 @@ class SyntheticSource:
                 expected=f"scenes {', '.join(_SCENES)}; arguments {', '.join(_DEFAULTS)}",
                 hint="synthetic://noise?seed=1&size=1280x720&frames=100",
             )
-        self._scene, self._uri = scene, uri
+        self._uri = uri
         values = _DEFAULTS | given
         try:
             self._seed, self._frames = int(values["seed"]), int(values["frames"])
@@ -60,6 +61,7 @@ class SyntheticSource:
                 f"an argument of {uri!r} is out of range",
                 expected="sides of 1 to 16384, fps above 0, no negative number",
             )
+        self._render = scene(self._seed, self._width, self._height, self._fps)
         self._index = 0
         self._cancelled = False
         self.problems: list[str] = []
@@ -73,7 +75,7 @@ class SyntheticSource:
             return False
         if into.image.shape != (self._height, self._width, 3):
             into.image = np.empty((self._height, self._width, 3), np.uint8)
-        self._scene(into.image, self._seed, self._index)
+        self._render(self._index, into.image)
         into.format, into.index, into.captured_ns = "bgr", self._index, now_ns()
         into.pts_s = self._index / self._fps
         self._index += 1
@@ -89,13 +91,33 @@ class SyntheticSource:
 plugin = SyntheticSource
 
 
-def _noise(image: Image, seed: int, index: int) -> None:
+#: Draws the frame of an index into uint8 ``(height, width, 3)``.
+Render = Callable[[int, Image], None]
+
+
+def _noise(seed: int, *_: Any) -> Render:
     """Every value independent and uniform: the worst case for codecs, and no picture for a model."""
-    image[...] = np.random.default_rng((seed, index)).integers(0, 256, image.shape, np.uint8)
+
+    def render(index: int, image: Image) -> None:
+        image[...] = np.random.default_rng((seed, index)).integers(0, 256, image.shape, np.uint8)
+
+    return render
 
 
-def _shapes(image: Image, seed: int, index: int) -> None:
+def _shapes(seed: int, *_: Any) -> Render:
     """Flat ellipses and rectangles that drift over a soft gradient: edges, colours and smooth areas."""
+    return lambda index, image: _draw_shapes(image, seed, index)
+
+
+def _conveyor(seed: int, width: int, height: int, fps: float) -> Render:
+    """Garments on a belt; `edgevision.sources._conveyor.Conveyor` knows where each of them is."""
+    from edgevision.sources._conveyor import Conveyor
+    from edgevision.sources._garments import shipped
+
+    return Conveyor(shipped(), seed, width, height, fps).render
+
+
+def _draw_shapes(image: Image, seed: int, index: int) -> None:
     height, width = image.shape[:2]
     random = np.random.default_rng(seed)
     corners = random.integers(40, 216, (2, 2, 3)).astype(np.float32)
@@ -122,4 +144,8 @@ def _shapes(image: Image, seed: int, index: int) -> None:
             cv2.rectangle(image, (x - w, y - h), (x + w, y + h), colour, -1)
 
 
-_SCENES: dict[str, Callable[[Image, int, int], None]] = {"noise": _noise, "shapes": _shapes}
+_SCENES: dict[str, Callable[[int, int, int, float], Render]] = {
+    "noise": _noise,
+    "shapes": _shapes,
+    "conveyor": _conveyor,
+}
