@@ -13,23 +13,15 @@ from numpy.typing import NDArray
 from edgevision.converters.graph import GraphIndex
 from edgevision.converters.int8_read_back import read_back, refuse_quantized
 from edgevision.converters.moments import Moments, batches, gather, measurable
-from edgevision.converters.quant_params import activation_quantizers, channel_scales
+from edgevision.converters.quant_params import activation_quantizers, channel_scales, unfit
 from edgevision.converters.quant_plan import Layer, Plan, make_plan
-from edgevision.converters.quant_schemes import SCHEMES
+from edgevision.converters.quant_schemes import LAYER_OPS, SCHEMES
 from edgevision.converters.quant_write import IntegerLayer, write
 from edgevision.converters.ranges import Feeds, Progress, TensorRange, collect, silent
 from edgevision.converters.rounding import bias_shift, round_nearest, round_with_moments
 from edgevision.errors import ModelError, UsageError
 
-__all__ = [
-    "Calibration",
-    "Quantized",
-    "calibrate",
-    "quantize",
-    "quantize_calibrated",
-    "read_back",
-    "refuse_quantized",
-]
+__all__ = ["Calibration", "Quantized", "calibrate", "quantize_calibrated"]
 
 
 @dataclass(frozen=True)
@@ -42,12 +34,14 @@ class Calibration:
         ranges: Tensor name → its range.
         rounded: Layer name → weights rounded with second moments, bias corrected; empty if not
             asked for. They do not depend on the ranges, so the moments need not be kept.
+        warnings: What rounding met, as sentences.
     """
 
     scheme: str
     exclude: tuple[str, ...]
     ranges: Mapping[str, TensorRange]
     rounded: Mapping[str, IntegerLayer]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,46 +50,13 @@ class Quantized:
 
     Attributes:
         model: Standard ONNX with explicit Q/DQ.
-        report: ``scheme``, ``ranges``, ``rounding``, ``frames``; ``int8`` (node names),
-            ``float`` (node name → reason), ``warnings`` (sentences).
+        report: ``scheme``, ``ranges``, ``rounding``, ``frames``; ``int8`` (names of the nodes
+            that compute in int8), ``float`` (name of each other node → reason), ``warnings``
+            (sentences). A Relu or Clip that became part of its layer's saturation is in neither.
     """
 
     model: onnx.ModelProto
     report: dict[str, Any] = field(default_factory=dict)
-
-
-def quantize(
-    model: onnx.ModelProto,
-    feeds: Feeds,
-    *,
-    scheme: str,
-    ranges: str = "minmax",
-    rounding: bool = True,
-    exclude: Collection[str] = (),
-    progress: Progress = silent,
-) -> Quantized:
-    """Quantize a cleaned model on calibration frames.
-
-    Args:
-        model: From `clean`; not changed.
-        feeds: Gives the frames anew at every call: once for the ranges, and a few times for
-            ``rounding``.
-        scheme: ``x86`` (uint8 activations, int32 bias) or ``trt`` (symmetric int8, float bias).
-        ranges: ``minmax``, or ``mean`` of the frames' extremes.
-        rounding: Round weights with second moments and correct biases; else to nearest.
-        exclude: Names of nodes to keep in float.
-        progress: Told the stage, how far it is, and of how much.
-
-    Raises:
-        UsageError: Unknown scheme or range method.
-        ModelError: The model is quantized already, or has no layer that could be INT8.
-        DataError: There were no frames.
-    """
-    _check_choice("ranges", ranges, ("minmax", "mean"))
-    measured = calibrate(
-        model, feeds, scheme=scheme, rounding=rounding, exclude=exclude, progress=progress
-    )
-    return quantize_calibrated(model, measured, ranges=ranges, rounding=rounding)
 
 
 def calibrate(
@@ -107,13 +68,28 @@ def calibrate(
     exclude: Collection[str] = (),
     progress: Progress = silent,
 ) -> Calibration:
-    """Measure everything that the recipes of one scheme need, once; see `quantize`."""
+    """Measure everything that the recipes of one scheme need, once.
+
+    Args:
+        model: From `clean`; not changed.
+        feeds: Gives the frames anew at every call: once for the ranges, and a few times for
+            ``rounding``.
+        scheme: ``x86`` (uint8 activations, int32 bias) or ``trt`` (symmetric int8, float bias).
+        rounding: Also round weights with second moments and correct biases.
+        exclude: Names of nodes to keep in float.
+        progress: Told the stage, how far it is, and of how much.
+
+    Raises:
+        UsageError: Unknown scheme.
+        ModelError: The model is quantized already, or has no layer that could be INT8.
+        DataError: There were no frames.
+    """
     _check_choice("scheme", scheme, tuple(SCHEMES))
     refuse_quantized(model)
-    plan = _plan(model, scheme, exclude)
-    ranges = collect(model, plan.tensors, feeds, progress=progress)
-    rounded = _rounded(model, plan, ranges, feeds, progress) if rounding else {}
-    return Calibration(scheme, tuple(sorted(exclude)), ranges, rounded)
+    ranges = collect(model, _plan(model, scheme, exclude).tensors, feeds, progress=progress)
+    plan = _plan(model, scheme, exclude, ranges)
+    rounded, warnings = _rounded(model, plan, ranges, feeds, progress) if rounding else ({}, [])
+    return Calibration(scheme, tuple(sorted(exclude)), ranges, rounded, tuple(warnings))
 
 
 def quantize_calibrated(
@@ -123,9 +99,19 @@ def quantize_calibrated(
     ranges: str,
     rounding: bool,
 ) -> Quantized:
-    """Write one recipe from what `calibrate` measured; no frame is run."""
+    """Write one recipe from what `calibrate` measured; no frame is run.
+
+    Args:
+        model: The one that was measured; not changed.
+        measured: What was measured.
+        ranges: ``minmax``, or ``mean`` of the frames' extremes.
+        rounding: Take the weights rounded with second moments; else round to nearest.
+
+    Raises:
+        UsageError: Unknown range method.
+    """
     _check_choice("ranges", ranges, ("minmax", "mean"))
-    plan = _plan(model, measured.scheme, measured.exclude)
+    plan = _plan(model, measured.scheme, measured.exclude, measured.ranges)
     quantizers, warnings = activation_quantizers(model, plan, measured.ranges, ranges)
     index = GraphIndex(model.graph)
     layers = {
@@ -146,25 +132,43 @@ def quantize_calibrated(
         "scheme": measured.scheme,
         "ranges": ranges,
         "rounding": rounding,
-        "frames": max(r.frames + r.non_finite for r in measured.ranges.values()),
-        "int8": sorted({layer.node for layer in plan.layers} | plan.others | set(plan.absorbed)),
+        "frames": _frames(measured.ranges),
+        "int8": sorted({layer.node for layer in plan.layers} | plan.others - plan.bridges),
         "float": dict(sorted(plan.kept_float.items())),
-        "warnings": warnings,
+        "warnings": [*warnings, *(measured.warnings if rounding else ())],
     }
     return Quantized(result, report)
 
 
-def _plan(model: onnx.ModelProto, scheme: str, exclude: Collection[str]) -> Plan:
-    plan = make_plan(model, SCHEMES[scheme], exclude=exclude)
-    if not plan.layers:
-        reasons = sorted(set(plan.kept_float.values()))
-        raise ModelError(
-            "nothing in this model can be quantized",
-            received="; ".join(reasons) or "no Conv, Gemm or MatMul with constant weights",
-            expected="at least one layer with constant float32 weights",
-            hint="convert it with --precision fp32 or fp16",
-        )
-    return plan
+def _plan(
+    model: onnx.ModelProto,
+    scheme: str,
+    exclude: Collection[str],
+    ranges: Mapping[str, TensorRange] | None = None,
+) -> Plan:
+    """What becomes INT8; with ``ranges``, without the tensors that these give no scale for."""
+    barred: dict[str, str] = {}
+    while True:
+        plan = make_plan(model, SCHEMES[scheme], exclude=exclude, barred=barred)
+        if not plan.layers:
+            raise _nothing_left(model, plan)
+        found = {} if ranges is None else unfit(model, plan, ranges)
+        if not found:
+            return plan
+        barred |= found
+
+
+def _nothing_left(model: onnx.ModelProto, plan: Plan) -> ModelError:
+    layers = [n.name for n in model.graph.node if n.op_type in LAYER_OPS]
+    reasons = sorted({plan.kept_float[name] for name in layers})
+    half = any("float16" in reason for reason in reasons)
+    return ModelError(
+        "nothing in this model can be quantized",
+        received="; ".join(reasons) or "no Conv, Gemm or MatMul with constant weights",
+        expected="at least one layer with constant float32 weights",
+        hint=("export the model in float32; or " if half else "")
+        + "leave out --precision and --calibration to convert it without int8",
+    )
 
 
 def _rounded(
@@ -173,18 +177,28 @@ def _rounded(
     ranges: Mapping[str, TensorRange],
     feeds: Feeds,
     progress: Progress,
-) -> dict[str, IntegerLayer]:
-    """Round a batch of layers at a time, so that only its moments are in memory."""
+) -> tuple[dict[str, IntegerLayer], list[str]]:
+    """Round a batch of layers at a time, so that only its moments are in memory; and warnings."""
     index = GraphIndex(model.graph)
-    frames = max(r.frames + r.non_finite for r in ranges.values())
     layers = [layer for layer in plan.layers if measurable(model, layer)]
     rounded: dict[str, IntegerLayer] = {}
+    warnings = []
     for batch in batches(model, layers):
-        moments = gather(model, batch, feeds, frames=frames, progress=progress)
+        moments = gather(model, batch, feeds, frames=_frames(ranges), progress=progress)
         for layer in batch:
-            rounded[layer.node] = _integers(layer, index, moments.pop(layer.node))
+            found = moments.pop(layer.node)
+            if not found.finite:
+                warnings.append(
+                    f"layer {layer.node!r} reads values too large for second moments: "
+                    "its weights were rounded to nearest"
+                )
+            rounded[layer.node] = _integers(layer, index, found if found.finite else None)
             progress("rounding", len(rounded), len(layers))
-    return rounded
+    return rounded, warnings
+
+
+def _frames(ranges: Mapping[str, TensorRange]) -> int:
+    return max(r.frames + r.non_finite for r in ranges.values())
 
 
 def _integers(layer: Layer, index: GraphIndex, moments: Moments | None) -> IntegerLayer:

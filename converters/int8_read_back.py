@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from edgevision.converters.graph import GraphIndex, attribute
+from edgevision.converters.quant_schemes import LAYER_OPS
 from edgevision.errors import ModelError
 
 __all__ = ["read_back", "refuse_quantized"]
@@ -23,7 +24,6 @@ _QUANTIZED_OPS = frozenset(
         "MatMulInteger",
     }
 )
-_LAYER_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 def refuse_quantized(model: onnx.ModelProto) -> None:
@@ -36,8 +36,8 @@ def refuse_quantized(model: onnx.ModelProto) -> None:
                 "the model is quantized already",
                 received=f"{node.op_type} in node {node.name or node.output[0]!r}",
                 expected="a float model",
-                hint="start from the fp32 export; or convert this one with --precision fp32, "
-                "which takes it as it is",
+                hint="start from the fp32 export; or leave out --precision and --calibration, "
+                "and this one is taken as it is",
             )
 
 
@@ -61,7 +61,7 @@ def read_back(model: onnx.ModelProto, scheme: str) -> dict[str, Any]:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             found["quantize" if node.op_type == "QuantizeLinear" else "dequantize"] += 1
             _check_pair(node, index, scheme)
-        elif node.op_type in _LAYER_OPS:
+        elif node.op_type in LAYER_OPS:
             if not _dequantized(node.input[1], index):
                 found["float_layers"] += 1
                 continue

@@ -43,6 +43,11 @@ class Moments:
     gram: NDArray[np.float32]
     mean: NDArray[np.float64]
 
+    @property
+    def finite(self) -> bool:
+        """False where the squares of very large inputs, from 1e19 on, overflowed float32."""
+        return bool(np.isfinite(self.gram).all() and np.isfinite(self.mean).all())
+
 
 def measurable(model: onnx.ModelProto, layer: Layer) -> bool:
     """Whether a layer's moments fit: not for thousands of inputs, not for ConvTranspose.
@@ -121,8 +126,9 @@ class _Sum:
         """Add (groups, K, n) samples; a frame with an infinity or NaN is left out."""
         if not np.isfinite(samples).all():
             return
-        self.gram += samples @ samples.transpose(0, 2, 1)
-        self.mean += samples.sum(axis=2)
+        with np.errstate(over="ignore", invalid="ignore"):  # `Moments.finite` tells
+            self.gram += samples @ samples.transpose(0, 2, 1)
+            self.mean += samples.sum(axis=2)
         self.count += samples.shape[2]
 
     def result(self) -> Moments:

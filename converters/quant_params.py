@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgevision.converters.quant_plan import Plan
+from edgevision.converters.graph import GraphIndex
+from edgevision.converters.quant_plan import PASSING_OPS, Plan, clip_bounds
+from edgevision.converters.quant_schemes import LAYER_OPS
 from edgevision.converters.ranges import TensorRange
 
-__all__ = ["Quantizer", "activation_quantizers", "channel_scales"]
+__all__ = ["Quantizer", "activation_quantizers", "channel_scales", "quantizer_of", "unfit"]
+
+Interval = tuple[float, float]
 
 # Below this a float16 copy of the scale would be zero (smallest subnormal 6e-8).
 _SMALLEST_SCALE = 1e-7
 # A Concat's inputs take its scale unless that would cost one of them this share of its steps.
 _WORST_SHARING = 2.0
+
+_NEVER_FINITE = "beside values that were never finite"
+_SILENT = "beside values that were 0 in every calibration picture, which tells no scale"
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,13 @@ class Quantizer:
     zero_point: int
     dtype: type[np.uint8] | type[np.int8]
 
+    def integers(self, values: NDArray[Any]) -> NDArray[Any]:
+        """``values`` as integers of the same shape, saturated; ONNX operator QuantizeLinear."""
+        limits = np.iinfo(self.dtype)
+        steps = np.rint(values / self.scale) + self.zero_point
+        result: NDArray[Any] = np.clip(steps, limits.min, limits.max).astype(self.dtype)
+        return result
+
 
 def activation_quantizers(
     model: onnx.ModelProto, plan: Plan, ranges: Mapping[str, TensorRange], method: str
@@ -37,25 +52,15 @@ def activation_quantizers(
     Args:
         model: The graph that the plan was made for.
         plan: Which tensors need one.
-        ranges: What was measured, by tensor name.
+        ranges: What was measured, by tensor name; more than the plan needs is only warned of.
         method: ``minmax`` or ``mean``.
     """
-    warnings = [
-        f"tensor {name!r} {ranges[name].warning}" for name in plan.tensors if ranges[name].warning
-    ]
-    intervals = {name: ranges[name].interval(method) for name in plan.tensors}
-    for node in model.graph.node:
-        if node.name in plan.absorbed and node.output[0] in intervals:
-            low, high = intervals[node.output[0]]
-            least, most = plan.absorbed[node.name]
-            intervals[node.output[0]] = max(low, least), min(high, most)
-    groups = _groups(plan, intervals)
+    warnings = [f"tensor {name!r} {r.warning}" for name, r in ranges.items() if r.warning]
+    sharing = _sharing(model, plan, {n: ranges[n].interval(method) for n in plan.tensors})
     quantizers: dict[str, Quantizer] = {}
     for name in plan.tensors:
-        members = groups[name]
-        low = min(intervals[m][0] for m in members)
-        high = max(intervals[m][1] for m in members)
-        quantizers[name] = _quantizer(low, high, plan.scheme.asymmetric)
+        low, high = sharing.interval(name)
+        quantizers[name] = quantizer_of(low, high, plan.scheme.asymmetric)
         if 0 < max(abs(low), abs(high)) < 127 * _SMALLEST_SCALE:
             warnings.append(f"tensor {name!r} is almost zero: its scale was set to a floor")
     return quantizers, warnings
@@ -69,8 +74,8 @@ def channel_scales(weights: NDArray[np.float32], axis: int) -> NDArray[np.float3
     return scales
 
 
-def _quantizer(low: float, high: float, asymmetric: bool) -> Quantizer:
-    """Zero is always representable exactly, so padding costs nothing."""
+def quantizer_of(low: float, high: float, asymmetric: bool) -> Quantizer:
+    """The quantizer of an interval, widened so that zero is exact: padding then costs nothing."""
     low, high = min(low, 0.0), max(high, 0.0)
     if low == high:  # always zero, which any scale can say
         return Quantizer(np.float32(1.0), 0, np.uint8 if asymmetric else np.int8)
@@ -82,28 +87,134 @@ def _quantizer(low: float, high: float, asymmetric: bool) -> Quantizer:
     return Quantizer(np.float32(scale), zero_point, np.uint8)
 
 
-def _groups(plan: Plan, intervals: Mapping[str, tuple[float, float]]) -> dict[str, tuple[str, ...]]:
-    """Tensor → all tensors that share its scale, itself included."""
-    parent = {name: name for name in plan.tensors}
+def unfit(model: onnx.ModelProto, plan: Plan, ranges: Mapping[str, TensorRange]) -> dict[str, str]:
+    """Planned tensors that no scale can be taken for → the reason.
 
-    def root(name: str) -> str:
-        while parent[name] != name:
-            name = parent[name]
+    1. Never finite: there is no range.
+    2. Only 0 was seen, in the tensor and in all that share its scale: at run time it may hold
+       anything. A branch that its own weights make 0 is no such case.
+    """
+    found = {name: _NEVER_FINITE for name in plan.tensors if not ranges[name].frames}
+    measured = {name: (ranges[name].low, ranges[name].high) for name in plan.tensors}
+    sharing = _Sharing(measured, {})
+    for left, right in plan.shared:
+        sharing.join(left, right)
+    mute = [n for n in plan.tensors if ranges[n].silent and sharing.interval(n) == (0.0, 0.0)]
+    dead = _dead(model) if mute else set()
+    return found | {name: _SILENT for name in mute if name not in dead}
+
+
+class _Sharing:
+    """Tensors in groups of one scale each.
+
+    A quantizer that stands for an absorbed Relu or Clip must saturate where that would have
+    clipped, so no group may span more than the bounds of any absorbed node in it.
+    """
+
+    def __init__(self, intervals: Mapping[str, Interval], absorbed: Mapping[str, Interval]) -> None:
+        """Every tensor by itself; ``absorbed`` has the bounds of those that a quantizer clips."""
+        self._parent = {name: name for name in intervals}
+        self._interval = dict(intervals)
+        self._bounds = {name: absorbed.get(name, (-np.inf, np.inf)) for name in intervals}
+
+    def interval(self, name: str) -> Interval:
+        """The hull of all intervals in the group of ``name``."""
+        return self._interval[self._root(name)]
+
+    def may_join(self, left: str, right: str) -> bool:
+        """Whether one scale for both would still clip what is to be clipped."""
+        low, high = _hull(self.interval(left), self.interval(right))
+        least, most = self._joint_bounds(left, right)
+        return least <= min(low, 0.0) and max(high, 0.0) <= most
+
+    def join(self, left: str, right: str) -> None:
+        """Give both one scale; nothing happens where either has none."""
+        if left not in self._parent or right not in self._parent:
+            return
+        hull = _hull(self.interval(left), self.interval(right))
+        bounds = self._joint_bounds(left, right)
+        root = self._root(left)
+        self._parent[self._root(right)] = root
+        self._interval[root], self._bounds[root] = hull, bounds
+
+    def _joint_bounds(self, left: str, right: str) -> Interval:
+        one, two = self._bounds[self._root(left)], self._bounds[self._root(right)]
+        return max(one[0], two[0]), min(one[1], two[1])
+
+    def _root(self, name: str) -> str:
+        while self._parent[name] != name:
+            name = self._parent[name]
         return name
 
+
+def _sharing(model: onnx.ModelProto, plan: Plan, intervals: Mapping[str, Interval]) -> _Sharing:
+    """What shares a scale: tensors whose values are only moved, and most inputs of a Concat."""
+    bounds = {
+        node.output[0]: plan.absorbed[node.name]
+        for node in model.graph.node
+        if node.name in plan.absorbed
+    }
+    clipped = {name: _clipped(interval, bounds.get(name)) for name, interval in intervals.items()}
+    sharing = _Sharing(clipped, bounds)
     for left, right in plan.shared:
-        if left in parent and right in parent:
-            parent[root(right)] = root(left)
-    for names in plan.concats:
-        spans = [_span(intervals[n]) for n in names[:-1]]
-        if _span(intervals[names[-1]]) <= _WORST_SHARING * min(spans):
-            for name in names[:-1]:
-                parent[root(name)] = root(names[-1])
-    members: dict[str, list[str]] = {}
-    for name in plan.tensors:
-        members.setdefault(root(name), []).append(name)
-    return {name: tuple(members[root(name)]) for name in plan.tensors}
+        sharing.join(left, right)
+    for *inputs, output in plan.concats:
+        if _span(clipped[output]) <= _WORST_SHARING * min(_span(clipped[n]) for n in inputs):
+            _share_concat(sharing, inputs, output)
+    return sharing
 
 
-def _span(interval: tuple[float, float]) -> float:
+def _share_concat(sharing: _Sharing, inputs: Sequence[str], output: str) -> None:
+    """An input that must be clipped more narrowly keeps its own scale; the kernel converts it."""
+    for name in inputs:
+        if sharing.may_join(output, name):
+            sharing.join(output, name)
+
+
+def _dead(model: onnx.ModelProto) -> set[str]:
+    """Tensors that are 0 whatever the model is fed, as far as layers and what moves values tell."""
+    index = GraphIndex(model.graph)
+    certain: dict[str, Interval] = {}
+    for node in model.graph.node:
+        interval = _certain(node, index, certain)
+        if interval is not None:
+            certain.update(dict.fromkeys(node.output, interval))
+    return {name for name, interval in certain.items() if interval == (0.0, 0.0)}
+
+
+def _certain(
+    node: onnx.NodeProto, index: GraphIndex, certain: Mapping[str, Interval]
+) -> Interval | None:
+    """An interval that the node's output never leaves, or None where that is not known."""
+    known = certain.get(node.input[0]) if node.input else None
+    if node.op_type in PASSING_OPS:
+        return known
+    if node.op_type == "Mul":
+        return (0.0, 0.0) if (0.0, 0.0) in [certain.get(name) for name in node.input] else None
+    if node.op_type in LAYER_OPS:
+        weights = index.array(node.input[1])
+        # Weights below half the smallest scale are all 0 once they are integers.
+        mute = weights is not None and np.abs(weights).max() < _SMALLEST_SCALE / 2
+        return _of_bias(node, index) if mute or known == (0.0, 0.0) else None
+    bounds = clip_bounds(node, index)
+    return _clipped(known, bounds) if known and bounds else None
+
+
+def _of_bias(node: onnx.NodeProto, index: GraphIndex) -> Interval | None:
+    if len(node.input) < 3 or not node.input[2]:
+        return 0.0, 0.0
+    bias = index.array(node.input[2])
+    return None if bias is None else (float(bias.min()), float(bias.max()))
+
+
+def _clipped(interval: Interval, bounds: Interval | None) -> Interval:
+    least, most = bounds or (-np.inf, np.inf)
+    return min(max(interval[0], least), most), min(max(interval[1], least), most)
+
+
+def _hull(one: Interval, two: Interval) -> Interval:
+    return min(one[0], two[0]), max(one[1], two[1])
+
+
+def _span(interval: Interval) -> float:
     return max(interval[1], 0.0) - min(interval[0], 0.0)

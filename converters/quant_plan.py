@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import onnx
 from onnx import TensorProto
 
 from edgevision.converters.graph import GraphIndex, attribute, elem_types
-from edgevision.converters.quant_schemes import Scheme
-from edgevision.converters.tail import decode_tail, weighted
+from edgevision.converters.quant_schemes import LAYER_OPS, Scheme
+from edgevision.converters.tail import decode_tail
 
-__all__ = ["Layer", "Plan", "make_plan"]
-
+__all__ = ["OPERAND_OPS", "PASSING_OPS", "Layer", "Plan", "clip_bounds", "make_plan"]
 
 # They move or pick values: input and output share one scale, so the integers pass untouched.
-_PASSING = frozenset(
+PASSING_OPS = frozenset(
     {
         "MaxPool",
         "Reshape",
@@ -31,6 +31,14 @@ _PASSING = frozenset(
         "SpaceToDepth",
     }
 )
+# Their constant operands become integers with a scale of their own.
+OPERAND_OPS = frozenset({"Add", "Mul", "Concat"})
+
+_TAIL = "part of the decode tail"
+_ISLAND = "beside float nodes, where int8 would only add conversions"
+_MOVING = "only moves data that float nodes give or read"
+_BRIDGE = "moves data in float between int8 nodes: no int8 kernel"
+_FUSED = "left to be fused into the int8 layer before it"
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,8 @@ class Plan:
         shared: Sets of such tensors with one scale, as pairs to be joined.
         concats: Inputs and output of each INT8 Concat.
         absorbed: Relu and Clip nodes to be dropped: name → (low, high) that they clip to.
-        kept_float: Name → reason, for nodes with weights and for INT8-able ones left out.
+        bridges: Those of ``others`` that are computed in float between INT8 neighbours.
+        kept_float: Name → reason, for every node that is computed in float, bridges included.
     """
 
     scheme: Scheme
@@ -78,26 +87,58 @@ class Plan:
     shared: list[tuple[str, str]] = field(default_factory=list)
     concats: list[list[str]] = field(default_factory=list)
     absorbed: dict[str, tuple[float, float]] = field(default_factory=dict)
+    bridges: set[str] = field(default_factory=set)
     kept_float: dict[str, str] = field(default_factory=dict)
 
 
-def make_plan(model: onnx.ModelProto, scheme: Scheme, *, exclude: Collection[str] = ()) -> Plan:
+def make_plan(
+    model: onnx.ModelProto,
+    scheme: Scheme,
+    *,
+    exclude: Collection[str] = (),
+    barred: Mapping[str, str] | None = None,
+) -> Plan:
     """Plan the INT8 part of a cleaned model.
 
     Args:
         model: Cleaned; every node has a name.
         scheme: The kernels to plan for.
         exclude: Names of nodes that must stay float.
+        barred: Tensors that cannot have a scale → the reason, given for the nodes beside them.
+            Leaving tensors out never brings new ones in.
     """
-    return _Planner(model, scheme, exclude).plan()
+    return _Planner(model, scheme, exclude, barred or {}).plan()
+
+
+def clip_bounds(node: onnx.NodeProto, index: GraphIndex) -> tuple[float, float] | None:
+    """What a Relu or Clip clips to, if constant and with zero inside; else None."""
+    if node.op_type == "Relu":
+        return 0.0, float("inf")
+    if node.op_type != "Clip":
+        return None
+    bounds = [float("-inf"), float("inf")]
+    for position in (1, 2):
+        if len(node.input) > position and node.input[position]:
+            value = index.array(node.input[position])
+            if value is None:
+                return None
+            bounds[position - 1] = float(value.reshape(-1)[0])
+    return (bounds[0], bounds[1]) if bounds[0] <= 0.0 <= bounds[1] else None
 
 
 class _Planner:
-    def __init__(self, model: onnx.ModelProto, scheme: Scheme, exclude: Collection[str]) -> None:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        scheme: Scheme,
+        exclude: Collection[str],
+        barred: Mapping[str, str],
+    ) -> None:
         self.index = GraphIndex(model.graph)
         self.nodes = list(model.graph.node)
         self.scheme = scheme
         self.exclude = set(exclude)
+        self.barred = barred
         self.tail = decode_tail(model)
         self.types = elem_types(model)
         self.result = Plan(scheme)
@@ -107,70 +148,99 @@ class _Planner:
 
     def plan(self) -> Plan:
         for node in self.nodes:
-            self._consider(node)
-        if self.scheme.absorbs:
-            self._find_activations()
+            reason = self._obstacle(node)
+            if reason is None:
+                self.chosen.add(node.name)
+            else:
+                self.result.kept_float[node.name] = reason
+        self._find_activations()
         self._drop_islands()
         return self._write_down()
 
-    def _consider(self, node: onnx.NodeProto) -> None:
-        """Choose ``node`` if it may be INT8, or note why it may not."""
-        reason = self._obstacle(node)
-        if reason is None:
-            self.chosen.add(node.name)
-        elif reason:
-            self.result.kept_float[node.name] = reason
-
     def _obstacle(self, node: onnx.NodeProto) -> str | None:
-        """None if INT8 is possible, "" if it is not worth a word, else the reason."""
-        heavy = weighted(node, self.index)
-        eligible = heavy or node.op_type in self.scheme.arithmetic or node.op_type in _PASSING
-        if not eligible:
-            return ""
+        """Why ``node`` cannot be INT8, or None if it can."""
         if node.name in self.exclude:
             return "excluded on request"
         if node.name in self.tail:
-            return "decode tail" if heavy or node.op_type in self.scheme.arithmetic else ""
-        if self.types.get(node.output[0]) != TensorProto.FLOAT:
-            return ""
-        if heavy:
-            return self._layer_obstacle(node)
-        return self._other_obstacle(node)
+            return _TAIL
+        layer = node.op_type in LAYER_OPS
+        reason = self._layer_obstacle(node) if layer else self._other_obstacle(node)
+        if reason is None:
+            reason = next((self.barred[t] for t in self._tensors(node) if t in self.barred), None)
+        if reason is not None:
+            self.layers.pop(node.name, None)
+        return reason
 
     def _layer_obstacle(self, node: onnx.NodeProto) -> str | None:
         if node.op_type not in self.scheme.layers:
-            return f"no INT8 kernel for {node.op_type} in scheme {self.scheme.name}"
+            return f"no int8 kernel for {node.op_type}"
         layer = _layer(node, self.index)
         if isinstance(layer, str):
             return layer
         self.layers[node.name] = layer
-        return None
+        return self._type_obstacle([node.output[0]])
 
     def _other_obstacle(self, node: onnx.NodeProto) -> str | None:
         data = self.index.activations(node)
-        if any(self.types.get(name) != TensorProto.FLOAT for name in data):
-            return ""
+        reason = self._type_obstacle([*data, *node.output[:1]])
+        if reason is not None:
+            return reason
+        if node.op_type not in self.scheme.arithmetic | PASSING_OPS:
+            return f"no int8 kernel for {node.op_type}"
         if node.op_type == "Resize" and attribute(node, "mode", "nearest") == "cubic":
             return "cubic Resize overshoots its input's range"
         if node.op_type == "MaxPool" and len([o for o in node.output if o]) > 1:
             return "MaxPool that also gives indices"
-        return None
+        return self._operand_obstacle(node)
+
+    def _type_obstacle(self, tensors: Collection[str]) -> str | None:
+        types = {self.types.get(name, TensorProto.UNDEFINED) for name in tensors}
+        if types <= {TensorProto.FLOAT}:
+            return None
+        unknown = TensorProto.UNDEFINED in types
+        return "its element type is not known" if unknown else "does not compute in float32"
+
+    def _operand_obstacle(self, node: onnx.NodeProto) -> str | None:
+        """An attention mask of −∞, say, has no scale."""
+        if node.op_type not in OPERAND_OPS:
+            return None
+        constants = [a for a in map(self.index.array, node.input) if a is not None]
+        if all(a.size and np.isfinite(a).all() for a in constants):
+            return None
+        return "a constant operand is empty or not finite"
 
     def _find_activations(self) -> None:
-        """Relu and Clip that only one INT8 node feeds, and that clip to a range with zero."""
+        """Drop each Relu and Clip that the quantizer behind an INT8 node stands for."""
         for node in self.nodes:
-            bounds = _bounds(node, self.index)
-            if bounds is None or node.name in self.tail or node.name in self.exclude:
+            behind = self._behind(node) if node.name in self.chosen else None
+            bounds = None if behind is None else clip_bounds(behind, self.index)
+            # The layer in front of a tensor without a scale may give float: then nothing clips.
+            if behind is None or bounds is None or behind.output[0] in self.barred:
                 continue
-            maker = self.index.producers.get(node.input[0])
-            if maker is None or maker.name not in self.chosen or maker.op_type in _PASSING:
-                continue
-            if len(self.index.consumers[node.input[0]]) > 1:
-                continue
-            if node.input[0] in self.index.outputs:
-                continue
-            self.activation[maker.name] = node
-            self.result.absorbed[node.name] = bounds
+            self.activation[node.name] = behind
+            self.result.absorbed[behind.name] = bounds
+
+    def _behind(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
+        """The Relu or Clip that alone reads ``node`` and clips to a range with zero."""
+        readers = self.index.consumers.get(node.output[0], [])
+        if not self.scheme.absorbs or node.op_type in PASSING_OPS or len(readers) != 1:
+            return None
+        reader = readers[0]
+        if reader.name in self.tail or reader.name in self.exclude:
+            return None
+        if node.output[0] in self.index.outputs or clip_bounds(reader, self.index) is None:
+            return None
+        return reader
+
+    def _tensors(self, node: onnx.NodeProto) -> list[str]:
+        """The tensors that must have a scale for ``node`` to be INT8."""
+        if node.name in self.layers:
+            data = [self.layers[node.name].data]
+            if node.op_type in self.scheme.float_output:
+                return data
+        else:
+            data = self.index.activations(node)
+        return [*data, *(self._behind(node) or node).output]
 
     def _drop_islands(self) -> None:
         """Leave nodes without weights in float where INT8 would only add conversions."""
@@ -227,10 +297,31 @@ class _Planner:
         for node in self.nodes:
             if node.name in self.chosen:
                 self._note_tensors(node, wanted)
-            elif node.name not in plan.kept_float and weighted(node, self.index):
-                plan.kept_float[node.name] = "not float32"
         plan.tensors = list(wanted)
+        self._note_reasons()
         return plan
+
+    def _note_reasons(self) -> None:
+        """Account for the nodes whose place depends on their neighbours."""
+        plan = self.result
+        settled = self.tail | self.exclude
+        fused = set(self.layers)
+        for node in self.nodes:
+            if node.name in plan.absorbed:
+                del plan.kept_float[node.name]
+            elif node.name in plan.others and _kind(node) in self.scheme.bridges:
+                plan.bridges.add(node.name)
+                plan.kept_float[node.name] = _BRIDGE
+            elif node.name not in self.chosen and node.name not in plan.kept_float:
+                plan.kept_float[node.name] = _MOVING if node.op_type in PASSING_OPS else _ISLAND
+            elif node.name not in settled and self._fuses(node, fused):
+                fused.add(node.name)
+                plan.kept_float[node.name] = _FUSED
+
+    def _fuses(self, node: onnx.NodeProto, makers: Collection[str]) -> bool:
+        found = [self.index.producers.get(name) for name in node.input]
+        behind = any(maker is not None and maker.name in makers for maker in found)
+        return behind and node.op_type in self.scheme.fused
 
     def _note_tensors(self, node: onnx.NodeProto, wanted: dict[str, None]) -> None:
         data = (
@@ -242,7 +333,7 @@ class _Planner:
         outputs = self._outputs(node)
         if self._needs_output(node):
             wanted.update(dict.fromkeys(outputs))
-        if node.op_type in _PASSING:
+        if node.op_type in PASSING_OPS:
             self.result.shared += [(data[0], name) for name in outputs]
         if node.op_type == "Concat":
             self.result.concats.append([*data, *outputs])
@@ -254,16 +345,27 @@ class _Planner:
         return not (node.name in self.layers and node.op_type in self.scheme.float_output)
 
 
+def _kind(node: onnx.NodeProto) -> str:
+    """The operator, and of Resize its mode, as `Scheme.bridges` has it."""
+    if node.op_type != "Resize":
+        return str(node.op_type)
+    return f"{attribute(node, 'mode', 'nearest')} Resize"
+
+
 def _layer(node: onnx.NodeProto, index: GraphIndex) -> Layer | str:
     """The node as a layer, or why it cannot be one."""
     weights = index.initializers.get(node.input[1])
     bias = node.input[2] if len(node.input) > 2 else ""
-    if weights is None or index.is_constant(node.input[0]):
+    if weights is None:
         return "its weights are not constant"
+    if index.is_constant(node.input[0]):
+        return "its input is constant"
     if weights.data_type != TensorProto.FLOAT:
-        return "its weights are not float32"
+        return f"its weights are {TensorProto.DataType.Name(weights.data_type).lower()}"
     if bias and bias not in index.initializers:
         return "its bias is not constant"
+    if not all(np.isfinite(a).all() for a in map(index.array, node.input[1:]) if a is not None):
+        return "its weights are not finite"
     axis, groups, rank = 0, 1, len(weights.dims)
     if node.op_type in ("Conv", "ConvTranspose"):
         groups = attribute(node, "group", 1)
@@ -283,19 +385,3 @@ def _layer(node: onnx.NodeProto, index: GraphIndex) -> Layer | str:
     else:
         axis = 1
     return Layer(node.name, node.op_type, node.input[0], node.input[1], bias, axis, groups)
-
-
-def _bounds(node: onnx.NodeProto, index: GraphIndex) -> tuple[float, float] | None:
-    """What a Relu or Clip clips to, if constant and with zero inside."""
-    if node.op_type == "Relu":
-        return 0.0, float("inf")
-    if node.op_type != "Clip":
-        return None
-    bounds = [float("-inf"), float("inf")]
-    for position in (1, 2):
-        if len(node.input) > position and node.input[position]:
-            value = index.array(node.input[position])
-            if value is None:
-                return None
-            bounds[position - 1] = float(value.reshape(-1)[0])
-    return (bounds[0], bounds[1]) if bounds[0] <= 0.0 <= bounds[1] else None

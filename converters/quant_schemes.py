@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["SCHEMES", "Scheme"]
+__all__ = ["LAYER_OPS", "SCHEMES", "Scheme"]
+
+# Operators that carry a network's weights.
+LAYER_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,9 @@ class Scheme:
         float_output: Layers among them whose kernel can give float.
         arithmetic: Other operators with an INT8 kernel; their output has a scale of its own.
         absorbs: Relu and Clip may be left to the saturation of the quantizer behind them.
+        bridges: Operators that move data but have no INT8 kernel: planned all the same, so that
+            their neighbours stay INT8, and computed in float between them.
+        fused: Operators that the runtime fuses into the layer before them: no scale in between.
     """
 
     name: str
@@ -29,6 +35,8 @@ class Scheme:
     float_output: frozenset[str]
     arithmetic: frozenset[str]
     absorbs: bool
+    bridges: frozenset[str]
+    fused: frozenset[str]
 
 
 SCHEMES: Mapping[str, Scheme] = {
@@ -43,15 +51,19 @@ SCHEMES: Mapping[str, Scheme] = {
             {"Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool", "LeakyRelu", "Sigmoid"}
         ),
         absorbs=True,
+        bridges=frozenset({"DepthToSpace", "SpaceToDepth", "linear Resize"}),
+        fused=frozenset(),
     ),
     # TensorRT fuses activations and residual Adds into the layer: no scale between them.
     "trt": Scheme(
         "trt",
         asymmetric=False,
         integer_bias=False,
-        layers=frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}),
-        float_output=frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"}),
+        layers=LAYER_OPS,
+        float_output=LAYER_OPS,
         arithmetic=frozenset({"Concat", "AveragePool"}),
         absorbs=False,
+        bridges=frozenset(),
+        fused=frozenset({"Relu", "Clip", "LeakyRelu", "Add"}),
     ),
 }

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edgevision.converters.graph import GraphIndex
-from edgevision.converters.quant_params import Quantizer
-from edgevision.converters.quant_plan import Layer, Plan
+from edgevision.converters.quant_params import Quantizer, quantizer_of
+from edgevision.converters.quant_plan import OPERAND_OPS, Layer, Plan
 
 __all__ = ["IntegerLayer", "write"]
 
@@ -181,26 +181,21 @@ class _Writer:
         return name
 
     def _constant_operands(self, node: onnx.NodeProto) -> None:
-        """Constants of Add and Mul become uint8 too, or the kernel could not be used."""
-        if node.op_type not in ("Add", "Mul", "Concat"):
+        """Constants of Add, Mul and Concat become integers too, or the kernel could not be used."""
+        if node.op_type not in OPERAND_OPS:
             return
         for position, source in enumerate(node.input):
             array = self.index.array(source)
             if array is None:
                 continue
             name = f"{node.name}/operand{position}"
-            low, high = min(float(array.min()), 0.0), max(float(array.max()), 0.0)
-            unsigned = self.plan.scheme.asymmetric
-            span = (high - low) / 255.0 if unsigned else max(-low, high) / 127.0
-            scale = np.float32(max(span, 1e-7))
-            zero = np.rint(-low / scale) if unsigned else 0.0
-            kind = np.uint8 if unsigned else np.int8
-            limits = np.iinfo(kind)
-            integers = np.clip(np.rint(array / scale) + zero, limits.min, limits.max).astype(kind)
+            quantizer = quantizer_of(
+                float(array.min()), float(array.max()), self.plan.scheme.asymmetric
+            )
             inputs = [
-                self._constant(integers, f"{name}/integers"),
-                self._constant(np.array(scale, np.float32), f"{name}/scale"),
-                self._constant(np.array(zero, kind), f"{name}/zero"),
+                self._constant(quantizer.integers(array), f"{name}/integers"),
+                self._constant(np.array(quantizer.scale, np.float32), f"{name}/scale"),
+                self._constant(np.array(quantizer.zero_point, quantizer.dtype), f"{name}/zero"),
             ]
             self.nodes.append(
                 helper.make_node("DequantizeLinear", inputs, [name], name=f"{name}/dequantize")

@@ -45,8 +45,11 @@ def round_with_moments(
         moments: Second moments of the input, see `Moments`.
 
     Returns:
-        int8 weights in the shape of ``weights``. Plain rounding where the moments say nothing.
+        int8 weights in the shape of ``weights``. Plain rounding where the moments say nothing,
+        and where they overflowed.
     """
+    if not moments.finite:
+        return round_nearest(weights, scales, axis)
     groups, length = moments.mean.shape
     rows = np.moveaxis(weights, axis, 0)
     matrix = rows.reshape(groups, -1, length)
@@ -124,7 +127,7 @@ def _damped_root(
 ) -> NDArray[np.float32]:
     """R, upper, with R·Rᵀ = H + damping: a Cholesky factor from the last row up."""
     length = gram.shape[-1]
-    level = np.diagonal(gram, axis1=1, axis2=2).mean(axis=1)
+    level = np.diagonal(gram, axis1=1, axis2=2).mean(axis=1, dtype=np.float64)
     level = np.where(level > 0, level, 1.0)
     flipped = np.empty_like(gram)
     for group, backwards in enumerate(order[:, ::-1]):

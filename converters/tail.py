@@ -7,10 +7,10 @@ import math
 import onnx
 
 from edgevision.converters.graph import GraphIndex
+from edgevision.converters.quant_schemes import LAYER_OPS
 
-__all__ = ["decode_tail", "last_weighted", "weighted"]
+__all__ = ["decode_tail"]
 
-_WEIGHTED_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # YOLOv8's DFL takes the expectation over 16 bins with a fixed 16→1 convolution: 16 weights.
 _DECODE_WEIGHTS = 64
 
@@ -20,27 +20,21 @@ def decode_tail(model: onnx.ModelProto) -> set[str]:
 
     Pixel coordinates and scores meet in such nodes; one scale for both costs all detections
     (CenterNet: F1 0). A weighted node is a Conv, ConvTranspose, Gemm or MatMul with more than 64
-    constant weights, or one of two activations; smaller ones are decode arithmetic.
+    constant weights, or one of two activations; smaller ones count as decode arithmetic, but only
+    here: in front of a weighted node they are layers like any other.
 
     Args:
         model: A cleaned model; every node has a name.
     """
     index = GraphIndex(model.graph)
-    real = {n.name for n in model.graph.node if weighted(n, index)}
+    real = {n.name for n in model.graph.node if _weighted(n, index)}
     before = index.reaches(real)
     return {n.name for n in model.graph.node} - before - real
 
 
-def last_weighted(model: onnx.ModelProto) -> set[str]:
-    """Names of the weighted nodes behind which no other weighted node stands."""
-    index = GraphIndex(model.graph)
-    real = {n.name for n in model.graph.node if weighted(n, index)}
-    return real - index.reaches(real)
-
-
-def weighted(node: onnx.NodeProto, index: GraphIndex) -> bool:
+def _weighted(node: onnx.NodeProto, index: GraphIndex) -> bool:
     """Whether ``node`` is a layer that carries the network's arithmetic."""
-    if node.op_type not in _WEIGHTED_OPS:
+    if node.op_type not in LAYER_OPS:
         return False
     tensor = next((index.initializers[n] for n in node.input[:2] if n in index.initializers), None)
     return tensor is None or math.prod(tensor.dims) > _DECODE_WEIGHTS

@@ -49,6 +49,14 @@ def test_tensor_that_is_never_finite_or_constant_says_so() -> None:
     assert never.warning == "was never finite"
     zero = collect(MODEL, ["x"], lambda: feeds([[[0.0] * 3]]))["x"]
     assert zero.warning == "was 0 everywhere in every frame"
+    assert zero.silent
+    assert not never.silent
+
+
+def test_means_that_cancel_give_way_to_the_extremes() -> None:
+    found = collect(MODEL, ["x"], lambda: feeds([[[2.0] * 3], [[-2.0] * 3]]))["x"]
+    assert found.interval("mean") == (-2.0, 2.0)
+    assert not found.silent
 
 
 def test_no_frames_is_a_data_error() -> None:

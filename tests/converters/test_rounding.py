@@ -78,6 +78,29 @@ def test_silent_input_rounds_to_nearest() -> None:
     np.testing.assert_array_equal(found, round_nearest(weights, scales, 0))
 
 
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_moments_that_overflowed_round_to_nearest(bad: float) -> None:
+    weights = np.random.default_rng(2).normal(size=(4, 9)).astype(np.float32)
+    scales = channel_scales(weights, 0)
+    good = moments_of(correlated(1, 9))
+    good.gram[0, 2, 3] = bad
+    assert not good.finite
+    found = round_with_moments(weights, scales, 0, good)
+    np.testing.assert_array_equal(found, round_nearest(weights, scales, 0))
+
+
+def test_moments_just_below_overflow_round_as_smaller_ones_do() -> None:
+    weights = np.random.default_rng(2).normal(size=(4, 64)).astype(np.float32)
+    scales = channel_scales(weights, 0)
+    x = correlated(1, 64)
+    small, large = moments_of(x), moments_of(x)
+    large.gram[...] *= np.float32(1e38) / large.gram.max()
+    np.testing.assert_array_equal(
+        round_with_moments(weights, scales, 0, large),
+        round_with_moments(weights, scales, 0, small),
+    )
+
+
 def test_one_overwhelming_input_does_not_break_the_factorization() -> None:
     x = correlated(1, 16, count=3)
     x[:, 0] *= 1e6

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper, parser
 
-from edgevision.converters.tail import decode_tail, last_weighted
+from edgevision.converters.tail import decode_tail
 
 
 def graph(text: str, **weights: tuple[int, ...]) -> onnx.ModelProto:
@@ -32,7 +32,6 @@ def test_everything_behind_the_last_conv_is_tail() -> None:
         w1=(16, 16, 1, 1),
     )
     assert decode_tail(model) == {"s", "r", "shape"}
-    assert last_weighted(model) == {"c"}
 
 
 def test_yolov8_expectation_conv_counts_as_decode() -> None:
@@ -47,7 +46,21 @@ def test_yolov8_expectation_conv_counts_as_decode() -> None:
         dfl=(1, 16, 1, 1),
     )
     assert decode_tail(model) == {"p", "y"}
-    assert last_weighted(model) == {"bins"}
+
+
+def test_small_layer_in_front_of_a_larger_one_is_body() -> None:
+    model = graph(
+        """g (float[1,4,8,8] x) => (float[1,2,8,8] y) {
+            d = Conv<group = 4>(x, depthwise)
+            r = Relu(d)
+            c = Conv(r, w)
+            y = Conv(c, head)
+        }""",
+        depthwise=(4, 1, 1, 1),
+        w=(20, 4, 1, 1),
+        head=(2, 20, 1, 1),
+    )
+    assert decode_tail(model) == {"y"}
 
 
 def test_branches_that_rejoin_before_a_conv_are_body() -> None:
@@ -67,4 +80,3 @@ def test_branches_that_rejoin_before_a_conv_are_body() -> None:
 def test_graph_without_layers_is_all_tail() -> None:
     model = graph("g (float[4] x) => (float[4] y) { y = Relu(x) }")
     assert decode_tail(model) == {"y"}
-    assert last_weighted(model) == set()
