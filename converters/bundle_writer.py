@@ -14,7 +14,7 @@ from typing import Any
 from edgevision.bundle import MANIFEST, canonical_json
 from edgevision.errors import OutputError
 
-__all__ = ["check_output", "rejected_place", "replaced", "staging", "write_json"]
+__all__ = ["check_output", "forget_rejected", "rejected_place", "replaced", "staging", "write_json"]
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _NO_PERMISSION = (errno.EACCES, errno.EROFS, errno.EPERM)
@@ -44,6 +44,12 @@ def rejected_place(output: Path) -> Path:
     return output.with_name(output.name + ".rejected")
 
 
+def forget_rejected(output: Path) -> None:
+    """Removes the report of an earlier, rejected conversion, which is out of date once one passed."""
+    if rejected_place(output).is_dir():
+        _remove(rejected_place(output))
+
+
 @contextmanager
 def staging(output: Path) -> Iterator[Path]:
     """A new folder beside ``output`` to write into; it is gone afterwards, whatever happens.
@@ -69,6 +75,8 @@ def staging(output: Path) -> Iterator[Path]:
 def replaced(folder: Path, output: Path) -> None:
     """Moves a finished folder to its place; what was there goes away only once the new one stands."""
     old = output.with_name(f".{output.name}.old")
+    if old.exists() and not output.exists():  # a run was killed between the two renames below
+        old.rename(output)
     with suppress(FileNotFoundError):
         shutil.rmtree(old)
     try:

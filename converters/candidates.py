@@ -14,6 +14,8 @@ __all__ = ["CANDIDATES", "Candidate", "Trial", "best_candidate"]
 
 # One candidate passed its selection frames and failed on fresh ones: stop only with some room.
 _MARGIN = 0.01
+# On 200 frames two scores this close are a draw, and the earlier recipe is the better guess.
+_DRAW = 0.005
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def best_candidate(
 
     Args:
         model: From `clean`.
-        feeds: Calibration frames; see `quantize`.
+        feeds: Calibration frames; see `calibrate`.
         score: Agreement of a quantized model with fp32 on held-back frames, higher is better.
             Use the task's own metric: signal-to-noise ranks recipes wrongly on some models.
         scheme: ``x86`` or ``trt``.
@@ -74,8 +76,8 @@ def best_candidate(
         progress: Told the stage, how far it is, and of how much.
 
     Returns:
-        The best-scoring model, which may still miss ``target`` (of equals, the earlier), and the
-        trials in order.
+        The best-scoring model, which may still miss ``target`` (of those that score alike, the
+        earlier), and the trials in order.
     """
     measured = calibrate(
         model,
@@ -85,19 +87,20 @@ def best_candidate(
         exclude=exclude,
         progress=progress,
     )
-    best: Quantized | None = None
+    best: tuple[float, Quantized] | None = None
     trials: list[Trial] = []
     for done, candidate in enumerate(candidates, 1):
         made = quantize_calibrated(
             model, measured, ranges=candidate.ranges, rounding=candidate.rounding
         )
         value = score(made)
-        if best is None or value > max(t.score for t in trials):
-            best = made
+        enough = value >= target + margin
+        if best is None or enough or value > best[0] + _DRAW or best[0] < target <= value:
+            best = value, made
         trials.append(Trial(candidate, value))
         progress("candidates", done, len(candidates))
-        if value >= target + margin:
+        if enough:
             break
     if best is None:
         raise ValueError("no candidates given")
-    return best, trials
+    return best[1], trials

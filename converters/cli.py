@@ -96,6 +96,8 @@ def convert(model: Path, output: Path, least: float, as_json: bool, **options: A
     compared with fp32 on pictures that had no part in making it. A variant that misses
     --min-agreement means exit status 3 and no bundle; the report is in DIR.evb.rejected.
     """
+    import onnxruntime
+
     from edgevision.converters.bundle_writer import rejected_place
     from edgevision.converters.conversion import Order
     from edgevision.converters.convert import convert as run_convert
@@ -105,6 +107,7 @@ def convert(model: Path, output: Path, least: float, as_json: bool, **options: A
     from edgevision.progress import Progress
     from edgevision.signals import unwind_on_sigterm
 
+    onnxruntime.set_default_logger_severity(4)  # errors reach us as exceptions, in our words
     unwind_on_sigterm()
     names = ("preset", "config", "task", "decoder", "labels", "size", "batch")
     order = Order(
@@ -159,14 +162,12 @@ def _text(conversion: Conversion) -> str:
 
 
 def _line(made: Made, timing: dict[str, Any]) -> str:
-    from edgevision.text import size_text
+    from edgevision.text import score_text, size_text
 
     size, latency = size_text(made.variant.size_bytes), timing["latency_ms"]["p50"]
     line = f"{made.variant.id:<10} {size:>9}  {latency:8.2f} ms"
     if made.proof is None:
         return line
     found = made.proof.agreement
-    proof = (
-        f"{found['metric']} {found['value']:.4f} on {found['samples']} samples: {found['verdict']}"
-    )
+    proof = f"{found['metric']} {score_text(found['value'])} on {found['samples']} samples: {found['verdict']}"
     return f"{line}  {timing['speedup']:.2f}×  {proof}"

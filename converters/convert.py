@@ -8,24 +8,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
+from edgevision.backends._slot import image_input
 from edgevision.converters import onnx_file
-from edgevision.converters.bundle_writer import check_output, rejected_place, replaced, staging
+from edgevision.converters.bundle_writer import (
+    check_output,
+    forget_rejected,
+    rejected_place,
+    replaced,
+    staging,
+)
 from edgevision.converters.calibration import Data, open_data
-from edgevision.converters.clean import clean
+from edgevision.converters.clean import Cleaned, clean
 from edgevision.converters.conversion import TARGETS, Conversion, Made, Order
 from edgevision.converters.int8_read_back import refuse_quantized
 from edgevision.converters.manifest import write_bundle
-from edgevision.converters.prove import LEAST_DETECTIONS, LEAST_FRAMES, compare_speed, load
+from edgevision.converters.prove import (
+    LEAST_DETECTIONS,
+    LEAST_FRAMES,
+    MOST_OF_ONE_CLASS,
+    check_finite,
+    compare_speed,
+    load,
+)
 from edgevision.converters.settings import fixed_shapes, resolve
 from edgevision.converters.variants import int8_variant, write_variant
-from edgevision.errors import GateError, SpecError, UsageError
+from edgevision.errors import GateError, ModelError, SpecError, UsageError
 from edgevision.frame import Frame, Image
 from edgevision.onnx_header import read_header
 from edgevision.preprocess import one_thread
 from edgevision.progress import Progress
 from edgevision.results import Classification, Detections
 from edgevision.sources import make_source
+from edgevision.spec import ModelSpec, TensorSpec
+from edgevision.text import score_text
 
 __all__ = ["convert"]
 
@@ -44,6 +61,7 @@ def convert(order: Order, progress: Progress) -> Conversion:
     """
     one_thread()
     _check(order)
+    golden = _golden(order)
     model = onnx_file.load(order.model)
     header = read_header(order.model)
     spec = resolve(order.overrides, header.metadata, header.inputs, model_name=order.model.name)
@@ -54,10 +72,8 @@ def convert(order: Order, progress: Progress) -> Conversion:
         data = open_data(order.calibration, samples=order.samples, progress=progress)
     with staging(order.output) as folder:
         progress.say(f"cleaning {order.model.name}")
-        shapes = fixed_shapes(spec, header.inputs, order.overrides.batch)
-        cleaned = clean(model, shapes=shapes, min_opset=order.opset)
+        cleaned = _cleaned(model, header.inputs, spec, order)
         made = [write_variant(folder, cleaned.model, spec, "fp32", "fp32", ())]
-        golden = _golden(order)
         _try_out(made[0], golden, data)
         if data is not None and "int8" in order.precisions:
             made += [
@@ -99,6 +115,21 @@ def _check(order: Order) -> None:
         )
 
 
+def _cleaned(
+    model: onnx.ModelProto, inputs: Sequence[TensorSpec], spec: ModelSpec, order: Order
+) -> Cleaned:
+    """The model for one picture at a time, unless asked otherwise or made for more and unable to take one."""
+    batch = order.overrides.batch
+    try:
+        return clean(model, shapes=fixed_shapes(spec, inputs, batch), min_opset=order.opset)
+    except ModelError:
+        made_for = image_input(spec.input, {t.name: t for t in inputs}).shape[0]
+        if batch is not None or not isinstance(made_for, int) or made_for == 1:
+            raise
+        shapes = fixed_shapes(spec, inputs, made_for)
+        return clean(model, shapes=shapes, min_opset=order.opset)
+
+
 def _golden(order: Order) -> list[Image]:
     """The pictures to store as golden frames, evenly spread over the source they come from."""
     if order.golden == "none":
@@ -123,7 +154,8 @@ def _try_out(reference: Made, golden: Sequence[Image], data: Data | None) -> Non
     """One picture the whole way, so that a preset that does not fit is found before the long work."""
     spec = reference.variant.spec
     with load(reference.variant) as model:
-        result = model(_some_picture(golden, data))
+        result, outputs = model.pipeline.examine(_some_picture(golden, data))
+        check_finite(outputs)
     expected = _RESULTS.get(spec.task)
     if expected is not None and not isinstance(result, expected):
         raise SpecError(
@@ -162,12 +194,14 @@ def _deliver(conversion: Conversion, folder: Path, progress: Progress) -> None:
     replaced(folder, place)
     if missed:
         raise _not_proven(missed, order, place)
+    forget_rejected(order.output)
 
 
 def _not_proven(missed: Sequence[Made], order: Order, report: Path) -> GateError:
     found = [
-        f"{made.variant.id} {made.proof.verdict}: {made.proof.agreement['metric']} {made.proof.value:.4f} on "
+        f"{made.variant.id} {made.proof.verdict}: {made.proof.agreement['metric']} {score_text(made.proof.value)} on "
         f"{made.proof.agreement['samples']} samples in {made.proof.agreement['frames']} pictures"
+        + (", NaN or infinite outputs" if made.proof.broken else "")
         for made in missed
         if made.proof is not None
     ]
@@ -176,6 +210,7 @@ def _not_proven(missed: Sequence[Made], order: Order, report: Path) -> GateError
         + ("left out of the bundle" if order.keep_passing else "no bundle was written"),
         received="; ".join(found),
         expected=f"agreement of at least {order.least:g} on at least {LEAST_FRAMES} pictures, "
-        f"for detectors with at least {LEAST_DETECTIONS} objects in them",
+        f"for detectors with at least {LEAST_DETECTIONS} objects in them, "
+        f"for classifiers with none of several classes in more than {MOST_OF_ONE_CLASS:.0%} of them",
         hint=f"{report / 'report.md'} says where they differ; more and more varied --calibration data helps most",
     )

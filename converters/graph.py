@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-__all__ = ["GraphIndex", "attribute", "captured", "elem_types", "shape_of"]
+__all__ = ["GraphIndex", "attribute", "captured", "domains", "elem_types", "nodes_in", "shape_of"]
 
 Array = NDArray[Any]
 
@@ -88,6 +88,24 @@ def captured(node: onnx.NodeProto) -> list[str]:
                 names += [*inner.input, *captured(inner)]
             names += [o.name for o in body.output]
     return names
+
+
+def nodes_in(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """All nodes of a graph, each followed by those in its If, Loop and Scan bodies."""
+    for node in graph.node:
+        yield node
+        for item in node.attribute:
+            for body in (item.g, *item.graphs):
+                yield from nodes_in(body)
+
+
+def domains(model: onnx.ModelProto) -> set[str]:
+    """Operator domains that a model uses, in bodies and functions too; ``""`` is ai.onnx."""
+    inside = [n for function in model.functions for n in function.node]
+    bodies = [g for n in inside for a in n.attribute for g in (a.g, *a.graphs)]
+    nodes = [*nodes_in(model.graph), *inside, *(n for g in bodies for n in nodes_in(g))]
+    used = {item.domain for item in [*nodes, *model.functions]}
+    return {"" if domain == "ai.onnx" else domain for domain in used}
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from edgevision.converters.graph import GraphIndex
 from edgevision.converters.int8_read_back import read_back, refuse_quantized
 from edgevision.converters.moments import Moments, batches, gather, measurable
+from edgevision.converters.quant_layer import Layer
 from edgevision.converters.quant_params import activation_quantizers, channel_scales, unfit
-from edgevision.converters.quant_plan import Layer, Plan, make_plan
+from edgevision.converters.quant_plan import Plan, make_plan
 from edgevision.converters.quant_schemes import LAYER_OPS, SCHEMES
 from edgevision.converters.quant_write import IntegerLayer, write
 from edgevision.converters.ranges import Feeds, Progress, TensorRange, collect, silent

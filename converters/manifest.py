@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ from edgevision.benchmarks.environment import read_environment
 from edgevision.bundle import MANIFEST, SCHEMA, hash_file
 from edgevision.converters.bundle_writer import write_json
 from edgevision.converters.conversion import Conversion, Made
+from edgevision.converters.onnx_file import data_files
 from edgevision.converters.prove import load
-from edgevision.converters.report import report_json, report_markdown
+from edgevision.converters.report import report_json
+from edgevision.converters.report_markdown import report_markdown
 from edgevision.device import cpu_features
+from edgevision.errors import ModelError
 from edgevision.golden import golden_record
 from edgevision.progress import Progress
 
@@ -73,6 +77,7 @@ def _write_golden(
         name = f"golden/{made.variant.id}.json"
         with load(made.variant, own_score=True) as model:
             records = [golden_record(model, image) for image in conversion.golden]
+        _check_golden(records, made.variant.id)
         write_json(folder / name, {"frames": records}, canonical=True)
         results[made.variant.id] = name
         progress("golden frames", done, len(kept))
@@ -82,6 +87,30 @@ def _write_golden(
         "results": results,
         "source": source if source == "synthetic" else "own",
     }
+
+
+def _check_golden(records: list[dict[str, Any]], variant_id: str) -> None:
+    """What is not finite cannot be compared later, and JSON cannot hold it."""
+    for number, record in enumerate(records):
+        parts = {"the decoded result": record["result"]}
+        parts |= {f"output {name!r}": sample for name, sample in record["outputs"].items()}
+        bad = [name for name, part in parts.items() if not _finite(part)]
+        if bad:
+            raise ModelError(
+                f"{variant_id} gives values that are not finite on golden picture {number}",
+                received=f"NaN or infinity in {', '.join(bad)}",
+                expected="finite numbers for every picture",
+                hint="check scale, mean and std of the preset or --config; "
+                "--golden DATA takes pictures of your own",
+            )
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _manifest(
@@ -139,7 +168,11 @@ def _provenance(conversion: Conversion) -> dict[str, Any]:
     order = conversion.order
     packages = ("numpy", "onnx", "onnxruntime")
     return {
-        "source": {"file": order.model.name, "sha256": hash_file(order.model)},
+        "source": {
+            "file": order.model.name,
+            "sha256": hash_file(order.model),
+            "data": {n: hash_file(order.model.parent / n) for n in data_files(order.model)},
+        },
         "tools": {
             "edgevision": __version__,
             "opencv": cv2.__version__,

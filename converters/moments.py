@@ -12,9 +12,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from edgevision.backends._ort_message import plain_message
 from edgevision.converters.execute import Feed, open_session
 from edgevision.converters.graph import GraphIndex, attribute, shape_of
-from edgevision.converters.quant_plan import Layer
+from edgevision.converters.quant_layer import Layer
 from edgevision.converters.ranges import Feeds, Progress, silent
 from edgevision.errors import ModelError
 
@@ -106,7 +107,9 @@ def gather(
         try:
             arrays = dict(zip(tensors, session.run(None, dict(feed)), strict=True))
         except Exception as exc:  # onnxruntime's exceptions share no public base class
-            raise ModelError("the model does not run on a frame", received=str(exc)) from exc
+            raise ModelError(
+                "the model does not run on a frame", received=plain_message(exc)
+            ) from exc
         for layer in layers:
             kernel = index.initializers[layer.weights].dims
             sums[layer.node].add(

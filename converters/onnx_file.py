@@ -1,10 +1,8 @@
-"""Read an ONNX file with errors a person can act on, and write one whole or not at all."""
+"""Read an ONNX file with errors a person can act on, and write one."""
 
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +10,10 @@ import onnx
 from onnx import TensorProto, helper
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model
 
-from edgevision.errors import ModelError, OutputError
+from edgevision.converters.graph import nodes_in
+from edgevision.errors import ModelError
 
-__all__ = ["load", "save"]
+__all__ = ["data_files", "load", "save"]
 
 _STANDARD = ("", "ai.onnx")
 # onnxruntime's own operators: it runs them, nobody else does, so they may stay in an fp32 model.
@@ -24,6 +23,10 @@ _REFUSED_TYPES = {
     TensorProto.COMPLEX64: "complex64",
     TensorProto.COMPLEX128: "complex128",
 }
+# A protobuf message, which an ONNX file is one of, can be no larger.
+_LARGEST = 2**31 - 1
+# Types of which several elements share a byte, by name: not every onnx knows them all.
+_BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
 
 
 def load(path: str | Path) -> onnx.ModelProto:
@@ -36,8 +39,9 @@ def load(path: str | Path) -> onnx.ModelProto:
         The model with all weights in memory; nothing in it refers to another file.
 
     Raises:
-        ModelError: The file is missing, empty, truncated or not ONNX; its external data is
-            missing or lies outside its folder; it uses a type or an operator we cannot run.
+        ModelError: The file is missing, empty, truncated, not ONNX, or too large with its external
+            data; that is missing or lies outside its folder; it uses a type or an operator we
+            cannot run.
     """
     file = Path(path)
     model = _parse(file, _read(file))
@@ -48,40 +52,20 @@ def load(path: str | Path) -> onnx.ModelProto:
     return model
 
 
+def data_files(path: str | Path) -> list[str]:
+    """Names of the files with external data that a model `load` accepted refers to, sorted."""
+    model = onnx.load(str(path), load_external_data=False)
+    outside = (t for t in _tensors(model.graph) if t.data_location == TensorProto.EXTERNAL)
+    return sorted({ExternalDataInfo(tensor).location for tensor in outside})
+
+
 def save(model: onnx.ModelProto, path: str | Path) -> None:
-    """Write ``model`` with the same bytes every time; a reader sees the old file or the new one.
+    """Write ``model`` with the same bytes every time.
 
     Raises:
-        OutputError: The folder cannot be written.
+        OSError: The file cannot be written.
     """
-    file = Path(path)
-    data = model.SerializeToString(deterministic=True)
-    temporary = ""
-    try:
-        with tempfile.NamedTemporaryFile(
-            dir=file.parent, prefix=f".{file.name}.", suffix=".part", delete=False
-        ) as handle:
-            temporary = handle.name
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        _widen(Path(temporary))
-        Path(temporary).replace(file)
-    except OSError as exc:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write {file}",
-            received=exc.strerror or str(exc),
-            expected="a folder that exists and can be written",
-        ) from exc
-
-
-def _widen(file: Path) -> None:
-    """Give a temp file (mode 600) the permissions that an ordinary new file would have."""
-    mask = os.umask(0)
-    os.umask(mask)
-    file.chmod(0o666 & ~mask)
+    Path(path).write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _read(file: Path) -> bytes:
@@ -94,6 +78,7 @@ def _read(file: Path) -> bytes:
     if file.is_dir():
         raise ModelError(f"{file} is a folder", expected="a path to an .onnx file")
     try:
+        _check_size(file, file.stat().st_size)
         data = file.read_bytes()
     except OSError as exc:
         raise ModelError(f"cannot read {file}", received=exc.strerror or str(exc)) from exc
@@ -102,6 +87,16 @@ def _read(file: Path) -> bytes:
             f"{file} is empty", expected="an ONNX model", hint="export or download it again"
         )
     return data
+
+
+def _check_size(file: Path, size: int) -> None:
+    if size > _LARGEST:
+        raise ModelError(
+            f"{file} is too large to convert",
+            received=f"{size} bytes with its external data",
+            expected=f"at most {_LARGEST} (2 GB), which is all that one ONNX file can hold",
+            hint="export a smaller variant of the model",
+        )
 
 
 def _parse(file: Path, data: bytes) -> onnx.ModelProto:
@@ -128,13 +123,12 @@ def _parse(file: Path, data: bytes) -> onnx.ModelProto:
 
 def _read_external(model: onnx.ModelProto, file: Path) -> None:
     folder = file.parent
-    found = False
-    for tensor in _tensors(model.graph):
-        if tensor.data_location == TensorProto.EXTERNAL:
-            found = True
-            _check_external(tensor, folder, file)
-    if not found:
+    outside = [t for t in _tensors(model.graph) if t.data_location == TensorProto.EXTERNAL]
+    if not outside:
         return
+    for tensor in outside:
+        _check_external(tensor, folder, file)
+    _check_size(file, file.stat().st_size + sum(_stored_bytes(t, file) for t in outside))
     try:
         load_external_data_for_model(model, str(folder))
     except Exception as exc:  # onnx raises several unrelated types here
@@ -171,8 +165,7 @@ def _check_external(tensor: TensorProto, folder: Path, file: Path) -> None:
             expected=f"the weights of {tensor.name!r}",
             hint="copy the data files that belong to the model beside it",
         )
-    needed = math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    needed += ExternalDataInfo(tensor).offset or 0
+    needed = _stored_bytes(tensor, file) + (ExternalDataInfo(tensor).offset or 0)
     if steps[-1].stat().st_size < needed:
         raise ModelError(
             f"the external data of {file} is truncated",
@@ -180,6 +173,21 @@ def _check_external(tensor: TensorProto, folder: Path, file: Path) -> None:
             expected=f"at least {needed} bytes, for {tensor.name!r}",
             hint="copy the data file again, complete",
         )
+
+
+def _stored_bytes(tensor: TensorProto, file: Path) -> int:
+    """Bytes that a tensor's elements take in a file; small types are packed."""
+    try:
+        itemsize: int = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    except KeyError as exc:
+        raise ModelError(
+            f"{file} has weights of an unknown type",
+            received=f"tensor {tensor.name!r} of type {tensor.data_type}",
+            expected="numeric tensors",
+        ) from exc
+    bits = _BITS.get(TensorProto.DataType.Name(tensor.data_type), 8 * itemsize)
+    count: int = math.prod(tensor.dims)
+    return -(-count * bits // 8)
 
 
 def _check_body(model: onnx.ModelProto, file: Path) -> None:
@@ -190,6 +198,11 @@ def _check_body(model: onnx.ModelProto, file: Path) -> None:
             expected="at least one output",
             hint="export the model again; the file may be cut off",
         )
+    # The checker wants a shape that neither ONNX nor onnxruntime asks of an output. For it alone
+    # one is set; which one does not matter, for it compares it with nothing.
+    open_outputs = [v for v in model.graph.output if _lacks_shape(v)]
+    for value in open_outputs:
+        value.type.tensor_type.shape.SetInParent()
     try:
         onnx.checker.check_model(model, full_check=False)
     except onnx.checker.ValidationError as exc:
@@ -200,6 +213,12 @@ def _check_body(model: onnx.ModelProto, file: Path) -> None:
             received=reason,
             hint="export it again with a current exporter",
         ) from exc
+    for value in open_outputs:
+        value.type.tensor_type.ClearField("shape")
+
+
+def _lacks_shape(value: onnx.ValueInfoProto) -> bool:
+    return value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
 
 
 def _check_types(model: onnx.ModelProto, file: Path) -> None:
@@ -220,7 +239,7 @@ def _check_types(model: onnx.ModelProto, file: Path) -> None:
 def _check_operators(model: onnx.ModelProto, file: Path) -> None:
     versions = {item.domain: item.version for item in model.opset_import}
     local = {(f.domain, f.name) for f in model.functions}
-    for node in _nodes(model.graph):
+    for node in nodes_in(model.graph):
         if (node.domain, node.op_type) in local or node.domain in _TOLERATED:
             continue
         standard = node.domain in _STANDARD
@@ -242,17 +261,9 @@ def _check_operators(model: onnx.ModelProto, file: Path) -> None:
         )
 
 
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _nodes(inner)
-
-
 def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
     yield from graph.initializer
-    for node in _nodes(graph):
+    for node in nodes_in(graph):
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t

@@ -5,15 +5,17 @@ Agreement, its thresholds and what counts as enough are the project's own rules 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgevision.backends import BackendOptions, Variant
 from edgevision.bundle import Bundle, Choice
 from edgevision.clock import now_ns
+from edgevision.errors import ModelError
 from edgevision.frame import Image
 from edgevision.metrics.agreement import (
     THRESHOLDS,
@@ -28,16 +30,21 @@ from edgevision.percentiles import summary_ms
 __all__ = [
     "LEAST_DETECTIONS",
     "LEAST_FRAMES",
+    "MOST_OF_ONE_CLASS",
     "Proof",
     "agreement_for",
+    "check_finite",
     "compare_speed",
     "load",
+    "one_sided",
     "prove",
 ]
 
 #: Under this many pictures, or reference detections, a number would say nothing: the verdict is ``insufficient``.
 LEAST_FRAMES = 50
 LEAST_DETECTIONS = 100
+#: Nor where fp32 gives one class in more than this share of the pictures: a constant would agree as well.
+MOST_OF_ONE_CLASS = 0.9
 
 _WARM_UP = 5
 _ROUNDS = 60
@@ -51,7 +58,8 @@ class Proof:
 
     Attributes:
         agreement: ``metric``, ``value``, ``samples``, ``frames``, ``verdict`` and details, JSON-ready.
-        outputs: Output's name → ``cosine`` and ``sqnr_db``.
+        outputs: Output's name → ``cosine`` and ``sqnr_db``; ``skipped`` (values that are not finite in the
+            variant) and ``sizes_differ`` (pictures in which its size is another one) where there are any.
     """
 
     agreement: dict[str, Any]
@@ -61,6 +69,11 @@ class Proof:
     def verdict(self) -> str:
         """``pass``, ``fail`` or ``insufficient``."""
         return str(self.agreement["verdict"])
+
+    @property
+    def broken(self) -> bool:
+        """Whether the variant gave values that are no numbers."""
+        return any(found.get("skipped") for found in self.outputs.values())
 
     @property
     def value(self) -> float:
@@ -103,11 +116,15 @@ def prove(
         least: Agreement that passes, 0…1.
         stage: What the progress calls it.
         progress: Told how far it is.
+
+    Raises:
+        ModelError: fp32 gives NaN or infinity.
     """
     agreement = agreement_for(reference.variant.spec.task)
     outputs = {name: TensorAgreement() for name in reference.pipeline.outputs}
     for done, image in enumerate(frames, 1):
         ours, expected = reference.pipeline.examine(image)
+        check_finite(expected)
         theirs, actual = candidate.pipeline.examine(image)
         agreement.add(ours, theirs)
         for name, tensor in outputs.items():
@@ -115,9 +132,39 @@ def prove(
         progress(stage, done, total)
     found = agreement.to_dict()
     found["value"] = round(found["value"], 6)
+    broken = any(tensor.skipped for tensor in outputs.values())
     return Proof(
-        {**found, "least": least, "verdict": _verdict(agreement, least)},
+        {**found, "least": least, "verdict": "fail" if broken else _verdict(agreement, least)},
         {name: tensor.to_dict() for name, tensor in outputs.items()},
+    )
+
+
+def check_finite(outputs: Mapping[str, NDArray[Any]]) -> None:
+    """Refuses fp32 outputs that nothing can be compared with; one picture shows most such models.
+
+    Args:
+        outputs: Raw outputs by name.
+
+    Raises:
+        ModelError: A value is NaN or infinite.
+    """
+    for name, values in outputs.items():
+        bad = values.size - int(np.count_nonzero(np.isfinite(values)))
+        if bad:
+            raise ModelError(
+                f"the model's own output {name!r} is not finite",
+                received=f"{bad} of {values.size} values NaN or infinite, in fp32",
+                expected="finite numbers for every picture",
+                hint="check scale, mean and std of the preset or --config, then the export",
+            )
+
+
+def one_sided(found: Mapping[str, Any]) -> bool:
+    """Whether an agreement (``to_dict``) on classes rests on pictures that fp32 takes for one and the same."""
+    if found["metric"] != "top1":
+        return False
+    return bool(
+        found["classes"] < 2 or found["commonest_frames"] > MOST_OF_ONE_CLASS * found["frames"]
     )
 
 
@@ -158,6 +205,6 @@ def compare_speed(
 
 def _verdict(agreement: Agreement, least: float) -> str:
     few = agreement.metric == "f1" and agreement.samples < LEAST_DETECTIONS
-    if agreement.frames < LEAST_FRAMES or few:
+    if agreement.frames < LEAST_FRAMES or few or one_sided(agreement.to_dict()):
         return "insufficient"
     return "pass" if agreement.value >= least else "fail"

@@ -10,10 +10,11 @@ import onnx
 from onnx import TensorProto
 
 from edgevision.converters.graph import GraphIndex, attribute, elem_types
+from edgevision.converters.quant_layer import Layer, as_layer
 from edgevision.converters.quant_schemes import LAYER_OPS, Scheme
 from edgevision.converters.tail import decode_tail
 
-__all__ = ["OPERAND_OPS", "PASSING_OPS", "Layer", "Plan", "clip_bounds", "make_plan"]
+__all__ = ["OPERAND_OPS", "PASSING_OPS", "Plan", "clip_bounds", "make_plan"]
 
 # They move or pick values: input and output share one scale, so the integers pass untouched.
 PASSING_OPS = frozenset(
@@ -39,29 +40,6 @@ _ISLAND = "beside float nodes, where int8 would only add conversions"
 _MOVING = "only moves data that float nodes give or read"
 _BRIDGE = "moves data in float between int8 nodes: no int8 kernel"
 _FUSED = "left to be fused into the int8 layer before it"
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One node with constant weights that will compute in INT8.
-
-    Attributes:
-        node: Its name.
-        op: Its operator.
-        data: The activation that it reads.
-        weights: Name of its constant weights.
-        bias: Name of its constant bias, or "".
-        axis: The axis of the weights that counts output channels.
-        groups: Convolution groups.
-    """
-
-    node: str
-    op: str
-    data: str
-    weights: str
-    bias: str
-    axis: int
-    groups: int
 
 
 @dataclass
@@ -174,7 +152,7 @@ class _Planner:
     def _layer_obstacle(self, node: onnx.NodeProto) -> str | None:
         if node.op_type not in self.scheme.layers:
             return f"no int8 kernel for {node.op_type}"
-        layer = _layer(node, self.index)
+        layer = as_layer(node, self.index)
         if isinstance(layer, str):
             return layer
         self.layers[node.name] = layer
@@ -350,38 +328,3 @@ def _kind(node: onnx.NodeProto) -> str:
     if node.op_type != "Resize":
         return str(node.op_type)
     return f"{attribute(node, 'mode', 'nearest')} Resize"
-
-
-def _layer(node: onnx.NodeProto, index: GraphIndex) -> Layer | str:
-    """The node as a layer, or why it cannot be one."""
-    weights = index.initializers.get(node.input[1])
-    bias = node.input[2] if len(node.input) > 2 else ""
-    if weights is None:
-        return "its weights are not constant"
-    if index.is_constant(node.input[0]):
-        return "its input is constant"
-    if weights.data_type != TensorProto.FLOAT:
-        return f"its weights are {TensorProto.DataType.Name(weights.data_type).lower()}"
-    if bias and bias not in index.initializers:
-        return "its bias is not constant"
-    if not all(np.isfinite(a).all() for a in map(index.array, node.input[1:]) if a is not None):
-        return "its weights are not finite"
-    axis, groups, rank = 0, 1, len(weights.dims)
-    if node.op_type in ("Conv", "ConvTranspose"):
-        groups = attribute(node, "group", 1)
-        axis = 0 if node.op_type == "Conv" else 1
-        if node.op_type == "ConvTranspose" and groups != 1:
-            return "grouped ConvTranspose has no per-channel axis"
-    elif rank != 2:
-        return f"its weights have {rank} dims"
-    elif node.op_type == "Gemm":
-        if attribute(node, "transA", 0) or attribute(node, "alpha", 1.0) != 1.0:
-            return "Gemm with transA or alpha"
-        if bias and attribute(node, "beta", 1.0) != 1.0:
-            return "Gemm with beta"
-        axis = 0 if attribute(node, "transB", 0) else 1
-        if bias and list(index.initializers[bias].dims) != [weights.dims[axis]]:
-            return "Gemm with a bias that is not one value per output"
-    else:
-        axis = 1
-    return Layer(node.name, node.op_type, node.input[0], node.input[1], bias, axis, groups)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edgevision.converters.graph import GraphIndex
+from edgevision.converters.quant_layer import Layer
 from edgevision.converters.quant_params import Quantizer, quantizer_of
-from edgevision.converters.quant_plan import OPERAND_OPS, Layer, Plan
+from edgevision.converters.quant_plan import OPERAND_OPS, Plan
 
 __all__ = ["IntegerLayer", "write"]
 

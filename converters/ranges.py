@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from edgevision.backends._ort_message import plain_message
 from edgevision.converters.execute import Feed, open_session
 from edgevision.errors import DataError, ModelError
 
@@ -131,7 +132,7 @@ def collect(
             values = [float(v) for v in session.run(names, dict(feed))]
         except Exception as exc:  # onnxruntime's exceptions share no public base class
             raise ModelError(
-                f"the model does not run on calibration frame {done}", received=str(exc)
+                f"the model does not run on calibration frame {done}", received=plain_message(exc)
             ) from exc
         for position, item in enumerate(running):
             item.add(*values[3 * position : 3 * position + 3])

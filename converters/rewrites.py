@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edgevision.converters.graph import GraphIndex, attribute, shape_of
+from edgevision.text import counted
 
 __all__ = ["rewrite"]
 
@@ -31,20 +32,20 @@ def rewrite(model: onnx.ModelProto, changes: list[str]) -> None:
     5. BatchNormalization behind ConvTranspose is merged into its weights.
     6. Identity and Dropout that give a graph output go; those inside are folded before.
     """
-    rules: list[tuple[Callable[[onnx.NodeProto, GraphIndex], Replacement | None], str]] = [
-        (_pad_into_maxpool, "moved {n} pads of minus infinity into MaxPool"),
-        (_split_conv, "divided {n} convolutions at the Split behind them"),
-        (_halving_resize, "replaced {n} linear Resize by one half with AveragePool 2x2"),
-        (_global_pool, "replaced {n} full-size AveragePool with GlobalAveragePool"),
-        (_nothing_done, "dropped {n} Identity or Dropout before the outputs"),
-        (_transposed_batch_norm, "merged {n} BatchNormalization into ConvTranspose"),
+    rules: list[tuple[Callable[[onnx.NodeProto, GraphIndex], Replacement | None], str, str]] = [
+        (_pad_into_maxpool, "moved {n} of minus infinity into MaxPool", "pad"),
+        (_split_conv, "divided {n} where a Split follows", "convolution"),
+        (_halving_resize, "replaced {n} by one half with AveragePool 2x2", "linear Resize"),
+        (_global_pool, "replaced {n} with GlobalAveragePool", "full-size AveragePool"),
+        (_nothing_done, "dropped {n} (Identity, Dropout) before the outputs", "idle node"),
+        (_transposed_batch_norm, "merged {n} into ConvTranspose", "BatchNormalization"),
     ]
-    for rule, sentence in rules:
+    for rule, sentence, thing in rules:
         count = 0
         while _apply_once(model, rule):
             count += 1
         if count:
-            changes.append(sentence.format(n=count))
+            changes.append(sentence.format(n=counted(count, thing)))
 
 
 class Replacement:

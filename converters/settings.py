@@ -64,6 +64,8 @@ def resolve(
         SpecError: What says it is wrong, or does not fit the inputs.
     """
     spec = _base(asked, metadata, inputs, model_name)
+    if not spec.labels:
+        spec = replace(spec, labels=_own_labels(metadata, inputs))
     if asked.task is not None:
         spec = replace(spec, task=asked.task)
     if asked.decoder is not None:
@@ -128,6 +130,15 @@ def _base(
             hint="--preset with one of: " + ", ".join(presets.names()),
         )
     return found[2]
+
+
+def _own_labels(metadata: Mapping[str, str], inputs: Sequence[TensorSpec]) -> tuple[str, ...]:
+    """The class names that the file carries, where a preset or a config says only how it is run."""
+    try:
+        found = spec_from_metadata(metadata, inputs)
+    except SpecError:  # a preset is also the way out of metadata that cannot be used
+        return ()
+    return found[2].labels if found is not None else ()
 
 
 def _config(path: Path) -> dict[str, Any]:

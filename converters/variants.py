@@ -19,6 +19,7 @@ from edgevision.converters.conversion import Made, Order
 from edgevision.converters.int8_from_onnx import Quantized
 from edgevision.converters.int8_read_back import read_back
 from edgevision.converters.prove import agreement_for, load, prove
+from edgevision.errors import DataError
 from edgevision.metadata import KEY, variant_metadata
 from edgevision.preprocess import Preprocessor, tensor_size
 from edgevision.progress import Progress
@@ -74,6 +75,11 @@ def int8_variant(
                     expected.append(reference(image))
                 agreement.add(expected[done], candidate(image))
                 progress(f"{variant_id}: trying a recipe", done + 1, pictures.count)
+        if not agreement.frames:
+            raise DataError(
+                f"none of the {pictures.purpose} pictures of {data.name} can be decoded",
+                hint="check the files; 'problems' of a report name the first of them",
+            )
         return agreement.value
 
     progress.say(f"{variant_id}: calibrating on {data.calibration.count} pictures of {data.name}")
@@ -83,7 +89,7 @@ def int8_variant(
         score,
         scheme=target,
         target=order.least,
-        progress=progress,
+        progress=lambda stage, done, total: progress(f"{variant_id}: {stage}", done, total),
     )
     made = write_variant(folder, best.model, spec, variant_id, "int8", (target,))
     made.quantized, made.trials = best.report, trials

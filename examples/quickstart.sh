@@ -12,10 +12,9 @@ fi
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 model=$1 preset=$2 labels=$3 video=$4 out=${5:-quickstart}
 
-[ -x "$root/.venv/bin/edgevision" ] || {
-    python3 -m venv "$root/.venv"
-    "$root/.venv/bin/pip" install --quiet "$root[convert]"
-}
+[ -x "$root/.venv/bin/python" ] || python3 -m venv "$root/.venv"
+# Each time, so that after a pull it is this version that runs.
+"$root/.venv/bin/pip" install --quiet "$root[convert]"
 edgevision=$root/.venv/bin/edgevision
 mkdir -p "$out"
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.backends import BackendOptions, Executed, Variant
+from edgevision.backends._ort_message import plain_message
 from edgevision.backends._slot import InputBuffers
 from edgevision.device import cpu_count
 from edgevision.errors import BackendError, DependencyError, UsageError
@@ -84,7 +85,7 @@ class OrtSession:
             )
         except Exception as error:
             raise BackendError(
-                f"onnxruntime cannot load {variant.file.name}: {_first_line(error)}",
+                f"onnxruntime cannot load {variant.file.name}: {plain_message(error)}",
                 hint="'edgevision inspect' shows what the file holds",
             ) from error
         self._session: ort.InferenceSession | None = session
@@ -202,7 +203,7 @@ class OrtSlot:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:
             if not self._unbind_learnt(error):
-                raise BackendError(f"onnxruntime failed: {_first_line(error)}") from error
+                raise BackendError(f"onnxruntime failed: {plain_message(error)}") from error
             self._run()
             return
         if self._open:
@@ -276,7 +277,3 @@ def _numbers(shape: Shape) -> tuple[int, ...] | None:
         if all(isinstance(d, int) for d in shape)
         else None
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

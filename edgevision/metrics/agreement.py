@@ -7,6 +7,7 @@ of at least 0.5, matched one-to-one in the order of scores, F1 over all frames t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -157,13 +158,20 @@ class DetectionAgreement:
 
 
 class ClassificationAgreement:
-    """Share of pictures for which the best class is the same."""
+    """Share of pictures for which the best class is the same.
+
+    Attributes:
+        frames: Pictures.
+        matched: Those with the same best class.
+        classes: The reference's best class, by name → in how many pictures; ``""`` for none.
+    """
 
     metric = "top1"
 
     def __init__(self) -> None:
         self.frames = 0
         self.matched = 0
+        self.classes: Counter[str] = Counter()
 
     @property
     def value(self) -> float:
@@ -177,14 +185,20 @@ class ClassificationAgreement:
     def add(self, reference: Classification, candidate: Classification) -> None:
         """Adds one picture; two empty results agree, an empty and a full one do not."""
         self.frames += 1
+        self.classes[reference.label(0) if len(reference) else ""] += 1
         self.matched += reference.class_ids[:1].tolist() == candidate.class_ids[:1].tolist()
 
     def to_dict(self) -> dict[str, Any]:
+        """Also how many classes the reference gives, the commonest, and in how many pictures."""
+        commonest, frames = next(iter(self.classes.most_common(1)), ("", 0))
         return {
             "metric": self.metric,
             "value": self.value,
             "samples": self.samples,
             "frames": self.frames,
+            "classes": len(self.classes),
+            "commonest": commonest,
+            "commonest_frames": frames,
         }
 
 

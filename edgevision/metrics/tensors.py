@@ -19,26 +19,26 @@ _BLOCK = 1 << 16
 class TensorAgreement:
     """Adds up over any number of tensors, as if they were one long vector.
 
-    Positions at which either tensor is not finite are left out and counted in ``skipped``.
+    Positions at which either tensor is not finite are left out and counted in ``skipped``, pairs
+    of tensors of different shape in ``sizes_differ``.
 
     Attributes:
         count: Positions compared.
         skipped: Positions left out.
+        sizes_differ: Pairs left out: an output's size may follow from what is in the picture.
     """
 
     def __init__(self) -> None:
         self.count = 0
         self.skipped = 0
+        self.sizes_differ = 0
         self._dot = self._signal = self._power = self._noise = 0.0
 
     def add(self, reference: NDArray[Any], candidate: NDArray[Any]) -> None:
-        """Adds two tensors of one shape and any real dtype.
-
-        Raises:
-            ValueError: The shapes differ.
-        """
+        """Adds two tensors of any real dtype."""
         if reference.shape != candidate.shape:
-            raise ValueError(f"shapes differ: {reference.shape} and {candidate.shape}")
+            self.sizes_differ += 1
+            return
         for ours, theirs in _blocks(reference, candidate):
             fine = np.isfinite(ours) & np.isfinite(theirs)
             kept = int(np.count_nonzero(fine))
@@ -69,9 +69,18 @@ class TensorAgreement:
         return 10 * (math.log10(self._signal) - math.log10(self._noise))
 
     def to_dict(self) -> dict[str, Any]:
-        """``cosine`` and ``sqnr_db``; the latter is None when infinite, which JSON cannot say."""
+        """``cosine`` and ``sqnr_db``, and what was left out, if anything was.
+
+        The first is None when nothing was compared, the second also when it is infinite, which JSON
+        cannot say.
+        """
         sqnr = self.sqnr_db
-        return {"cosine": self.cosine, "sqnr_db": sqnr if math.isfinite(sqnr) else None}
+        left_out = {"skipped": self.skipped, "sizes_differ": self.sizes_differ}
+        return {
+            "cosine": self.cosine if self.count else None,
+            "sqnr_db": sqnr if math.isfinite(sqnr) else None,
+            **{what: count for what, count in left_out.items() if count},
+        }
 
     def _add(self, ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> None:
         self._dot += float(ours @ theirs)

@@ -194,3 +194,10 @@ def test_json_is_written_sorted_and_once_for_the_same_data(tmp_path: Path) -> No
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "c", {"a": float("nan")})
     assert json.loads((tmp_path / "b").read_bytes()) == {"a": "ö", "b": 1}
+
+
+def test_a_bundle_that_a_killed_run_had_moved_aside_is_not_lost(tmp_path: Path) -> None:
+    folder_with(tmp_path / ".a.evb.old", "manifest.json")
+    with pytest.raises(OSError, match="No such file"):
+        replaced(tmp_path / "nothing was staged", tmp_path / "a.evb")
+    assert names(tmp_path) == ["a.evb"]

@@ -10,8 +10,10 @@ import pytest
 from onnx import helper, numpy_helper, parser
 from onnx.reference import ReferenceEvaluator
 
+from edgevision.backends._ort_message import plain_message
+from edgevision.converters import clean as clean_module
 from edgevision.converters.clean import Cleaned, clean
-from edgevision.converters.execute import run_once
+from edgevision.converters.execute import difference, run_once, trial_feeds
 from edgevision.converters.graph import shape_of
 from edgevision.converters.onnx_file import load
 from edgevision.errors import ModelError, UsageError
@@ -48,7 +50,7 @@ def test_initializers_leave_the_input_list() -> None:
     model.graph.input.append(helper.make_tensor_value_info("w", 1, [4, 3, 3, 3]))
     cleaned = clean(model)
     assert [v.name for v in cleaned.model.graph.input] == ["x"]
-    assert "removed 1 initializers from the graph inputs" in cleaned.changes
+    assert "removed 1 initializer from the graph inputs" in cleaned.changes
     assert len(model.graph.input) == 2, "the input model must not be changed"
 
 
@@ -218,3 +220,206 @@ def test_centerface_gets_its_true_shapes(test_data: Path) -> None:
     assert outputs == [[1, 1, 24, 32], [1, 2, 24, 32], [1, 2, 24, 32], [1, 10, 24, 32]]
     assert "removed 194 initializers from the graph inputs" in cleaned.changes
     assert all(n.domain == "" for n in cleaned.model.graph.node)
+
+
+# Outputs whose size, shape or scale is uneven
+
+
+def yolo(scores: np.ndarray, boxes: float = 640.0) -> dict[str, np.ndarray]:
+    """One output of 4 box rows and 80 score rows, as YOLOv8 has it."""
+    random = np.random.default_rng(0)
+    left = random.uniform(0, boxes, (1, 4, 8400))
+    return {"y": np.concatenate([left, scores], axis=1).astype(np.float32)}
+
+
+SCORES = np.random.default_rng(1).uniform(0, 0.9, (1, 80, 8400))
+LAST = (0, 2, 1)
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), LAST], ids=["channels first", "channels last"])
+def test_wrong_scores_are_seen_beside_boxes_in_pixels(axes: tuple[int, ...]) -> None:
+    right, wrong = yolo(SCORES)["y"].transpose(axes), yolo(SCORES * 0.4)["y"].transpose(axes)
+    assert difference({"y": right}, {"y": wrong}) > 0.5
+    assert difference({"y": right}, {"y": right}) == 0
+
+
+def test_one_wrong_class_is_seen() -> None:
+    wrong = SCORES.copy()
+    wrong[:, 17] *= 0.99
+    assert difference(yolo(SCORES), yolo(wrong)) == pytest.approx(0.01, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "moved", "least", "most"),
+    [
+        ((1, 1000), 1e-6, 0, 1e-5),  # a slice of one value has no scale of its own
+        ((1, 84, 100), 1e-7, 0, 1e-3),  # rounding of zeros
+        ((), 0.5, 0.4, 1),
+        ((0, 4), 0.5, 0, 0),
+    ],
+)
+def test_rounding_is_no_difference(
+    shape: tuple[int, ...], moved: float, least: float, most: float
+) -> None:
+    array = np.zeros(shape, np.float32)
+    array.reshape(-1)[:1] = 1
+    assert least <= difference({"y": array}, {"y": array + np.float32(moved)}) <= most
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_value_that_is_finite_on_one_side_only_is_an_infinite_difference(bad: float) -> None:
+    fine, odd = np.ones((1, 4), np.float32), np.array([[1, 1, 1, bad]], np.float32)
+    assert difference({"y": fine}, {"y": odd}) == np.inf
+    assert difference({"y": odd}, {"y": fine}) == np.inf
+    assert difference({"y": odd}, {"y": odd.copy()}) == 0
+    assert difference({"y": fine}, {"y": fine[:, :3]}) == np.inf
+
+
+def test_a_rewrite_that_spoils_scores_beside_boxes_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def spoil(model: onnx.ModelProto, changes: list[str]) -> None:
+        (scale,) = (t for t in model.graph.initializer if t.name == "scale")
+        wrong = numpy_helper.to_array(scale) * np.array([1, 0.4], np.float32).reshape(1, 2, 1, 1)
+        scale.CopyFrom(numpy_helper.from_array(wrong, "scale"))
+
+    monkeypatch.setattr(clean_module, "rewrite", spoil)
+    model = graph(
+        "g (float[1,2,8,8] x) => (float[1,2,8,8] y) { s = Sigmoid(x) y = Mul(s, scale) }",
+        scale=np.array([640, 1], np.float32).reshape(1, 2, 1, 1),
+    )
+    with pytest.raises(ModelError, match="cleaning changed what the model computes"):
+        clean(model)
+
+
+def test_pictures_are_fed_with_noise_and_with_patches() -> None:
+    model = graph("g (float[1,3,32,32] x) => (float[1,3,32,32] y) { y = Relu(x) }")
+    noise, patches = (feed["x"] for feed in trial_feeds(model))
+    assert (noise.shape, noise.dtype) == ((1, 3, 32, 32), np.float32)
+    assert -1 <= noise.min() < -0.9
+    assert 0.9 < noise.max() < 1
+    assert len(np.unique(noise)) > 3000
+    assert len(np.unique(patches)) == 3 * 4 * 4
+    assert (patches[..., :8, :8] == patches[..., :1, :1]).all()
+    assert 1 < np.abs(patches).max() <= 2
+
+
+@pytest.mark.parametrize("kind", ["int64", "int32"])
+def test_an_input_of_indices_is_fed_with_zeros(kind: str) -> None:
+    model = graph(
+        f"""g (float[1,3,8,8] x, {kind}[7] i) => (float[1,3,8,8] y, float[7,4] z) {{
+            y = Relu(x)
+            z = Gather(w, i) }}""",
+        w=normal(5, 4),
+    )
+    feeds = trial_feeds(model)
+    assert all(not feed["i"].any() and feed["i"].shape == (7,) for feed in feeds)
+    assert ops(clean(model)) == ["Relu", "Gather"]
+
+
+@pytest.mark.parametrize(("kind", "top"), [("uint8", 255), ("int32", 255), ("int8", 127)])
+def test_a_picture_of_integers_is_fed_with_integers(kind: str, top: int) -> None:
+    model = graph(f"g ({kind}[1,32,32,3] p) => (float[1,32,32,3] y) {{ y = Cast<to=1>(p) }}")
+    for feed in trial_feeds(model):
+        assert feed["p"].max() > top * 0.8
+        assert feed["p"].max() <= top
+
+
+def with_branches(then: onnx.NodeProto, domain: str) -> onnx.ModelProto:
+    """If(sum(x) > 0) then ``then`` else Relu."""
+    other = helper.make_node("Relu", ["x"], ["b"])
+    bodies = {
+        name: helper.make_graph(
+            [node], name, [], [helper.make_tensor_value_info(node.output[0], 1, [1, 8])]
+        )
+        for name, node in (("then_branch", then), ("else_branch", other))
+    }
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        helper.make_node("Greater", ["sum", "zero"], ["positive"]),
+        helper.make_node("If", ["positive"], ["y"], name="choice", **bodies),
+    ]
+    main = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", 1, [1, 8])],
+        [helper.make_tensor_value_info("y", 1, [1, 8])],
+        [numpy_helper.from_array(np.array(0, np.float32), "zero")],
+    )
+    opsets = [helper.make_opsetid("", 13), helper.make_opsetid(domain, 1)]
+    return helper.make_model(main, opset_imports=opsets, ir_version=8)
+
+
+def test_an_operator_of_onnxruntime_in_a_branch_keeps_its_domain() -> None:
+    inner = helper.make_node("Gelu", ["x"], ["a"], domain="com.microsoft")
+    cleaned = clean(with_branches(inner, "com.microsoft"))
+    assert {o.domain for o in cleaned.model.opset_import} == {"", "com.microsoft"}
+    x = np.ones((1, 8), np.float32)
+    # Gelu(1) = Φ(1).
+    np.testing.assert_allclose(run_once(cleaned.model, {"x": x})["y"], 0.841345, atol=1e-5)
+
+
+def test_a_graph_that_the_checker_refuses_is_a_model_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(model: onnx.ModelProto) -> None:
+        raise onnx.checker.ValidationError("no opset import\n  for domain acme")
+
+    monkeypatch.setattr(onnx.checker, "check_model", refuse)
+    with pytest.raises(ModelError, match="not valid") as caught:
+        clean(graph(CONV, w=normal(4, 3, 3, 3)))
+    assert caught.value.received == "no opset import for domain acme"
+
+
+def test_an_output_without_a_declared_shape_gets_its_own() -> None:
+    model = graph(CONV, w=normal(4, 3, 3, 3))
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    assert shape_of(clean(model).model.graph.output[0]) == [1, 4, 8, 8]
+
+
+def test_a_size_that_follows_the_data_stays_open() -> None:
+    model = graph(
+        """g (float[1,1,8,8] x) => (int64[4,n] y, float[k] z) {
+            y = NonZero(x)
+            z = Compress(x, c) }""",
+        c=np.array([True, False, True]),
+    )
+    model.graph.output[1].type.tensor_type.ClearField("shape")
+    where, picked = (shape_of(v) for v in clean(model).model.graph.output)
+    assert where is not None
+    assert picked is not None
+    assert [type(d) for d in where] == [int, str]
+    assert [type(d) for d in picked] == [str]
+
+
+# What onnxruntime says
+
+
+SAID = {
+    "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Reshape node. Name:'r' Status Message: /onnxruntime_src/onnxruntime/core/providers/cpu/tensor/reshape_helper.h:91 onnxruntime::ReshapeHelper::ReshapeHelper(const onnxruntime::TensorShape&, bool) input_shape_size == requested_shape_size was false. The input tensor cannot be reshaped. Input shape:{1,3}, requested shape:{1,2}\n": "Non-zero status code returned while running Reshape node. Name:'r' Status Message: The input tensor cannot be reshaped. Input shape:{1,3}, requested shape:{1,2}",
+    "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Got invalid dimensions for input: x\n index: 2 Got: 16 Expected: 8\n": "Got invalid dimensions for input: x index: 2 Got: 16 Expected: 8",
+    "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: /onnxruntime_src/core/upsamplebase.h:314 onnxruntime::Base::Base(const Info&) [with Info = onnxruntime::OpKernelInfo] [ONNXRuntimeError] : 1 : FAIL : upsamplebase.h:548 ScalesValidation Scale value should be greater than 0.": "Exception during initialization: Scale value should be greater than 0.",
+    "[ONNXRuntimeError] : 1 : FAIL : Load failed:D:\\a\\core\\graph\\model.cc:150 onnxruntime::Model::Model(std::function<void (int)> f, const char*) const Unsupported (see docs)": "Load failed:Unsupported (see docs)",
+    "": "RuntimeError",
+}
+
+
+@pytest.mark.parametrize(("said", "shown"), SAID.items(), ids=range(len(SAID)))
+def test_onnxruntimes_sentences_are_shown_without_its_source(said: str, shown: str) -> None:
+    assert plain_message(RuntimeError(said)) == shown
+
+
+def test_a_model_that_does_not_run_prints_nothing_of_its_own(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    model = graph(
+        """g (float[1,3,16,16] x) => (float[1,64] y) {
+            s = Constant<value_ints=[1,192]>()
+            r = Reshape(x, s)
+            y = MatMul(r, w) }""",
+        w=normal(192, 64),
+    )
+    with pytest.raises(ModelError) as caught:
+        clean(model)
+    assert capfd.readouterr() == ("", "")
+    for raw in ("ONNXRuntimeError", "onnxruntime::", ".h:", "\x1b"):
+        assert raw not in str(caught.value)
+    assert "requested shape:{1,192}" in caught.value.received

@@ -18,13 +18,20 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 import edgevision
-from edgevision.bundle import open_bundle
+from edgevision.bundle import hash_file, open_bundle
 from edgevision.converters.clean import clean
 from edgevision.converters.conversion import Conversion, Order
 from edgevision.converters.convert import convert
 from edgevision.converters.onnx_file import load
 from edgevision.converters.settings import Overrides
-from edgevision.errors import DataError, GateError, ModelError, SpecError, UsageError
+from edgevision.errors import (
+    DataError,
+    EdgevisionError,
+    GateError,
+    ModelError,
+    SpecError,
+    UsageError,
+)
 from edgevision.progress import Progress
 
 Scene = tuple[NDArray[np.uint8], list[tuple[int, float, float, float, float]]]
@@ -237,6 +244,15 @@ def test_a_later_rejection_replaces_the_report_of_an_earlier_one(
     assert report["model"] == "second.onnx"
 
 
+def test_a_pass_takes_the_report_of_an_earlier_rejection_away(
+    order: MakeOrder, deaf: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(GateError):
+        run(order(tmp_path / "a.evb", model=deaf, samples=60))
+    run(order(tmp_path / "a.evb", precisions=(), calibration=None))
+    assert [p.name for p in tmp_path.iterdir()] == ["a.evb"]
+
+
 def test_a_rejection_leaves_the_bundle_that_was_there(
     converted: Conversion, order: MakeOrder, deaf: Path, tmp_path: Path
 ) -> None:
@@ -366,6 +382,28 @@ def test_a_fixed_batch_is_calibrated_and_proven(
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 3
 
 
+@pytest.mark.parametrize(("held", "rows"), [(False, 1), (True, 2)])
+def test_a_fixed_batch_becomes_one_picture_unless_the_graph_holds_on_to_it(
+    order: MakeOrder,
+    make_classifier: Callable[..., onnx.ModelProto],
+    tmp_path: Path,
+    held: bool,
+    rows: int,
+) -> None:
+    model = make_classifier((2, 3, 64, 64))
+    if held:
+        flatten = next(n for n in model.graph.node if n.op_type == "Flatten")
+        flatten.op_type = "Reshape"
+        del flatten.attribute[:]
+        flatten.input.append("rows")
+        model.graph.initializer.append(numpy_helper.from_array(np.array([2, 16]), "rows"))
+    onnx.save(model, tmp_path / "two.onnx")
+    plain = {"precisions": (), "calibration": None, "preset": "imagenet"}
+    run(order(tmp_path / "a.evb", model=tmp_path / "two.onnx", **plain))
+    with edgevision.open(tmp_path / "a.evb") as opened:
+        assert opened.session.inputs["images"].shape[0] == rows
+
+
 def test_a_size_that_the_graph_cannot_take_is_refused(order: MakeOrder, tmp_path: Path) -> None:
     # The detector's grid is a constant for 64×64.
     with pytest.raises(ModelError):
@@ -434,6 +472,8 @@ def test_weights_in_another_file_end_up_in_the_bundle(
         location="big.data", size_threshold=0,
     )  # fmt: skip
     run(order(tmp_path / "e.evb", model=tmp_path / "big.onnx", precisions=(), calibration=None))
+    source = open_bundle(tmp_path / "e.evb").manifest["provenance"]["source"]
+    assert source["data"] == {"big.data": hash_file(tmp_path / "big.data")}
     (tmp_path / "big.data").unlink()
     with edgevision.open(tmp_path / "e.evb") as model:
         assert len(model(np.zeros((64, 64, 3), np.uint8))) == 0
@@ -561,7 +601,7 @@ def test_efficientnet_lite_gets_a_verdict_and_a_report(test_data: Path, tmp_path
     assert agreement["verdict"] in ("pass", "fail")
     assert agreement["value"] > 0.75, "much better than stock"
     text = (place / "report.md").read_text(encoding="utf-8")
-    assert f"{agreement['value']:.4f}" in text
+    assert f"{int(agreement['value'] * 1e4) / 1e4:.4f}" in text
     assert "1000 classes, on 224×224 rgb pictures" in text
 
 
@@ -617,3 +657,11 @@ def test_data_that_is_all_noise_is_no_proof(test_data: Path, tmp_path: Path) -> 
             )
         )
     assert not (tmp_path / "nd.evb").exists()
+
+
+def test_golden_frames_that_are_not_there_are_told_before_the_work(
+    order: MakeOrder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgevision.converters.onnx_file.load", None)
+    with pytest.raises(EdgevisionError, match="nowhere"):
+        run(order(tmp_path / "a.evb", golden=str(tmp_path / "nowhere")))

@@ -175,7 +175,7 @@ def handlers() -> Iterator[None]:
     "stage",
     [
         "counting frames",
-        "moments",
+        "int8-x86: moments",
         "int8-x86: trying a recipe",
         "int8-x86: proving",
         "measuring",

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import nullcontext
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from edgevision.bundle import open_bundle
+from edgevision.converters import manifest as manifest_module
 from edgevision.converters.conversion import Conversion
+from edgevision.errors import ModelError
+from edgevision.progress import Progress
 from edgevision.verification import verify_bundle
 
 
@@ -81,7 +86,11 @@ def test_it_says_where_the_model_comes_from_and_what_made_it(
 ) -> None:
     provenance = manifest["provenance"]
     source = converted.order.model
-    assert provenance["source"] == {"file": "detector.onnx", "sha256": sha256(source)}
+    assert provenance["source"] == {
+        "file": "detector.onnx",
+        "sha256": sha256(source),
+        "data": {},
+    }
     assert provenance["tools"]["onnxruntime"] == metadata.version("onnxruntime")
     assert provenance["options"]["samples"] == 64
     assert provenance["options"]["min_agreement"] == 0.95
@@ -114,3 +123,31 @@ def test_timings_have_the_promised_keys(bundle: Path) -> None:
 
 def test_the_bundle_verifies_here(bundle: Path) -> None:
     assert verify_bundle(bundle, backend="ort", as_json=True) == 0
+
+
+@pytest.mark.parametrize(
+    ("result", "values", "named"),
+    [
+        ({"detections": []}, [1.0, float("nan")], "output 'output0'"),
+        ({"detections": [{"score": float("inf")}]}, [1.0, 2.0], "the decoded result"),
+    ],
+)
+def test_golden_results_that_are_not_finite_are_refused(
+    converted: Conversion,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    result: dict[str, Any],
+    values: list[float],
+    named: str,
+) -> None:
+    def record(model: object, image: np.ndarray) -> dict[str, Any]:
+        return {"result": result, "outputs": {"output0": {"shape": [2], "values": values}}}
+
+    monkeypatch.setattr(manifest_module, "golden_record", record)
+    monkeypatch.setattr(manifest_module, "load", lambda variant, own_score: nullcontext())
+    with pytest.raises(ModelError, match="fp32 gives values that are not finite") as caught:
+        manifest_module.write_bundle(
+            converted, tmp_path, rejected=False, progress=Progress(quiet=True)
+        )
+    assert named in caught.value.received
+    assert not (tmp_path / "manifest.json").exists()

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgevision.converters.prove import Proof, compare_speed, prove
+from edgevision.converters.prove import Proof, check_finite, compare_speed, prove
+from edgevision.errors import ModelError
 from edgevision.results import Classification, Detections, Result
 
 LABELS = ("a", "b")
@@ -21,7 +22,7 @@ class Fake:
     """Stands in for a loaded model: gives the results it was told, one a picture."""
 
     results: list[Result]
-    tensors: list[float] = field(default_factory=list)
+    tensors: list[Any] = field(default_factory=list)
     task: str = "detect"
     at: int = 0
 
@@ -35,9 +36,9 @@ class Fake:
 
     def examine(self, image: object) -> tuple[Result, dict[str, Any]]:
         result = self.results[self.at]
-        value = self.tensors[self.at] if self.tensors else 1.0
+        values = self.tensors[self.at] if self.tensors else [1.0, 1.0]
         self.at += 1
-        return result, {"out": np.array([value, 1.0])}
+        return result, {"out": np.array(values)}
 
 
 def boxes(count: int, *, score: float = 0.9, shift: float = 0.0) -> Detections:
@@ -52,14 +53,20 @@ def best(class_id: int) -> Classification:
 
 
 def proven(
-    reference: list[Result], candidate: list[Result], least: float = 0.95, task: str = "detect"
+    reference: list[Result],
+    candidate: list[Result],
+    least: float = 0.95,
+    task: str = "detect",
+    *,
+    expected: list[Any] | None = None,
+    actual: list[Any] | None = None,
 ) -> Proof:
     def frames() -> Iterator[Any]:
         yield from (np.zeros((2, 2, 3), np.uint8) for _ in reference)
 
     return prove(
-        Fake(reference, task=task),  # type: ignore[arg-type]
-        Fake(candidate, task=task),  # type: ignore[arg-type]
+        Fake(reference, expected or [], task=task),  # type: ignore[arg-type]
+        Fake(candidate, actual or [], task=task),  # type: ignore[arg-type]
         frames(),
         total=len(reference),
         least=least,
@@ -96,14 +103,89 @@ def test_too_little_data_is_no_pass(frames: int, detections: int, verdict: str) 
     assert proven(each, each, least=0.0).verdict == verdict
 
 
-def test_a_classifier_needs_pictures_only() -> None:
-    assert proven([best(0)] * 50, [best(0)] * 50, task="classify").verdict == "pass"
-    assert proven([best(0)] * 49, [best(0)] * 49, task="classify").verdict == "insufficient"
+def classes(*counts: int) -> list[Result]:
+    """As many pictures of each class as said."""
+    return [best(class_id) for class_id, count in enumerate(counts) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "verdict"),
+    [
+        ((25, 25), "pass"),
+        ((25, 24), "insufficient"),  # too few
+        ((50, 0), "insufficient"),  # a constant would pass
+        ((45, 5), "pass"),  # 90 %
+        ((46, 4), "insufficient"),  # 92 %
+        ((0, 1000), "insufficient"),
+        ((901, 99), "insufficient"),
+        ((900, 100), "pass"),
+    ],
+)
+def test_a_classifier_needs_pictures_of_several_classes(
+    pictures: tuple[int, int], verdict: str
+) -> None:
+    proof = proven(classes(*pictures), classes(*pictures), task="classify")
+    assert (proof.verdict, proof.value) == (verdict, 1.0)
+
+
+def test_a_constant_classifier_is_no_pass() -> None:
+    fp32 = classes(48, 2)
+    proof = proven(fp32, [best(0)] * 50, task="classify")
+    assert proof.value == 0.96
+    assert proof.verdict == "insufficient"
+    found = {k: proof.agreement[k] for k in ("classes", "commonest", "commonest_frames")}
+    assert found == {"classes": 2, "commonest": "a", "commonest_frames": 48}
 
 
 def test_a_classifier_is_measured_by_its_best_class() -> None:
-    proof = proven([best(0)] * 100, [best(0)] * 94 + [best(1)] * 6, task="classify")
+    fp32 = classes(50, 50)
+    proof = proven(fp32, classes(44, 56), task="classify")
     assert (proof.verdict, proof.value, proof.agreement["metric"]) == ("fail", 0.94, "top1")
+
+
+# Values that are no numbers, sizes that follow the data
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_an_fp32_output_that_is_not_finite_is_refused_by_name(bad: float) -> None:
+    outputs = [[1.0, 1.0]] * 49 + [[1.0, bad]]
+    with pytest.raises(ModelError, match="'out' is not finite") as caught:
+        proven([boxes(2)] * 50, [boxes(2)] * 50, expected=outputs, actual=outputs)
+    assert "1 of 2 values" in caught.value.received
+
+
+def test_a_variant_that_is_not_finite_fails_whatever_it_finds() -> None:
+    proof = proven([boxes(2)] * 50, [boxes(2)] * 50, actual=[[1.0, np.nan]] * 50)
+    assert (proof.verdict, proof.value) == ("fail", 1.0)
+    assert proof.outputs["out"]["skipped"] == 50
+
+
+@pytest.mark.parametrize(
+    ("array", "fine"),
+    [
+        (np.zeros(0, np.float32), True),
+        (np.array([True, False]), True),
+        (np.array([1, 2], np.int64), True),
+        (np.array([65504], np.float16), True),
+        (np.array([np.inf], np.float16), False),
+        (np.array(np.nan, np.float32), False),
+    ],
+)
+def test_outputs_of_every_kind_can_be_checked(array: Any, fine: bool) -> None:
+    if fine:
+        check_finite({"out": array})
+    else:
+        with pytest.raises(ModelError, match="'out'"):
+            check_finite({"fine": np.ones(1), "out": array})
+
+
+def test_an_output_of_another_size_is_left_out_and_counted() -> None:
+    actual = [[1.0, 1.0]] * 47 + [[1.0]] * 2 + [[]]
+    proof = proven([boxes(2)] * 50, [boxes(2)] * 50, actual=actual)
+    assert proof.verdict == "pass"
+    assert proof.outputs == {
+        "out": {"cosine": pytest.approx(1.0), "sqnr_db": None, "sizes_differ": 3}
+    }
 
 
 def test_the_least_agreement_is_itself_a_pass() -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
+from onnx import helper
 
 from edgevision.converters.conversion import Conversion, Made
 from edgevision.converters.prove import Proof
-from edgevision.converters.report import report_json, report_markdown
+from edgevision.converters.report import report_json
+from edgevision.converters.report_markdown import report_markdown
 
 HOSTILE = "<script>alert(1)</script>\x1b[2J|`*_\u202e\x9b31m\n# heading"
 
@@ -101,6 +106,121 @@ def test_too_little_data_is_explained(converted: Conversion) -> None:
     assert report_json(few)["verdict"] == "insufficient"
 
 
+def with_top1(conversion: Conversion, **agreement: Any) -> Conversion:
+    found = {
+        "metric": "top1", "value": 1.0, "samples": 64, "frames": 64, "classes": 3,
+        "commonest": "cat", "commonest_frames": 40, "least": 0.95, "verdict": "pass",
+    }  # fmt: skip
+    made = [
+        replace(m, proof=Proof(found | agreement, m.proof.outputs)) if m.proof else m
+        for m in conversion.made
+    ]
+    return changed(conversion, made=made)
+
+
+def test_a_classifier_proven_on_one_class_is_explained(converted: Conversion) -> None:
+    few = with_top1(converted, verdict="insufficient", commonest_frames=60)
+    text = report_markdown(few)
+    assert "⚠️ insufficient data" in text
+    assert "fp32 says `cat` in 60 of 64 pictures: a model that always says so" in text
+    assert "rests on only" not in text, "64 pictures are enough"
+    nothing = with_top1(
+        converted, verdict="insufficient", classes=1, commonest="", commonest_frames=64
+    )
+    assert "fp32 says `nothing` in 64 of 64" in report_markdown(nothing)
+
+
+def test_a_classifier_proven_on_few_pictures_is_explained(converted: Conversion) -> None:
+    few = {"frames": 20, "samples": 20, "commonest_frames": 12}
+    text = report_markdown(with_top1(converted, verdict="insufficient", **few))
+    assert "rests on only 20 pictures; a verdict needs at least 50 pictures." in text
+    assert "always says" not in text
+    assert "always says" not in report_markdown(with_top1(converted))
+
+
+def with_outputs(conversion: Conversion, **outputs: Any) -> Conversion:
+    made = [
+        replace(m, proof=Proof(m.proof.agreement | {"verdict": "fail"}, outputs)) if m.proof else m
+        for m in conversion.made
+    ]
+    return changed(conversion, made=made)
+
+
+def test_what_was_left_out_of_the_outputs_numbers_is_said(converted: Conversion) -> None:
+    left = with_outputs(
+        converted,
+        scores={"cosine": 0.5, "sqnr_db": 1.0, "skipped": 7},
+        boxes={"cosine": None, "sqnr_db": None, "sizes_differ": 64},
+        same={"cosine": 1.0, "sqnr_db": None},
+        noise={"cosine": 0.0, "sqnr_db": None},
+    )
+    outputs = report_json(left)["variants"]["int8-x86"]["outputs"]
+    assert outputs["scores"] == {"cosine": 0.5, "sqnr_db": 1.0, "skipped": 7}
+    assert outputs["boxes"] == {"cosine": None, "sqnr_db": None, "sizes_differ": 64}
+    text = report_markdown(left)
+    for sentence in (
+        "Some of its raw outputs are NaN or infinite, which fails it",
+        "- ❌ 7 values of `scores` are NaN or infinite in this variant and finite in fp32",
+        "- `boxes` has another size than in fp32 in 64 pictures",
+        "| `boxes` | not compared |  |",
+        "| `same` | 1.00000 | exact |",
+        "| `noise` | 0.00000 | noise only |",
+    ):
+        assert sentence in text
+    assert "NaN" not in report_markdown(converted)
+    assert "another size" not in report_markdown(converted)
+
+
+def test_recipes_chosen_on_the_calibration_pictures_are_said(converted: Conversion) -> None:
+    assert converted.data is not None
+    small = changed(converted)
+    none = replace(converted.data.selection, count=0)
+    small.data = replace(converted.data, selection=none)
+    text = report_markdown(small)
+    assert "chose among recipes on 0" not in text
+    assert "- chose among recipes on the same pictures: so few were given" in text
+    assert "| recipe tried | agreement on the calibration pictures |" in text
+    assert report_json(small)["calibration"]["recipes_chosen_on"] == "calibration"
+    assert report_json(converted)["calibration"]["recipes_chosen_on"] == "selection"
+    assert "agreement on the selection pictures" in report_markdown(converted)
+
+
+@pytest.mark.parametrize(
+    ("int8", "kept", "sentence"),
+    [
+        (["a", "b"], {"c": "decode tail", "d": "decode tail"}, "2 nodes run in int8, 2 stay in float."),
+        (["a"], {"c": "decode tail"}, "1 node runs in int8, 1 stays in float."),
+        (["a", "b"], {}, "2 nodes run in int8, 0 stay in float."),
+    ],
+)  # fmt: skip
+def test_nodes_are_counted_and_those_in_float_grouped_by_reason(
+    converted: Conversion, int8: list[str], kept: dict[str, str], sentence: str
+) -> None:
+    plan = {"int8": int8, "float": kept, "warnings": []}
+    made = [replace(m, quantized=plan) if m.proof else m for m in converted.made]
+    text = report_markdown(changed(converted, made=made))
+    assert sentence in text
+    for reason in set(kept.values()):
+        assert f"- {len(kept)} × {reason}" in text
+
+
+def test_inputs_that_nothing_feeds_are_named(
+    converted: Conversion, make_detector: Callable[..., onnx.ModelProto], tmp_path: Path
+) -> None:
+    assert report_json(converted)["inputs_fed_with_zeros"] == []
+    assert "fed with zeros" not in report_markdown(converted)
+    model = make_detector()
+    model.graph.input.insert(0, helper.make_tensor_value_info("scale_factor", 1, [1, 2]))
+    weights = model.graph.initializer[0]  # an initializer among the inputs is fed by itself
+    info = helper.make_tensor_value_info(weights.name, weights.data_type, weights.dims)
+    model.graph.input.append(info)
+    onnx.save(model, tmp_path / "two.onnx")
+    two = changed(converted, model=tmp_path / "two.onnx")
+    assert report_json(two)["inputs_fed_with_zeros"] == ["scale_factor"]
+    text = report_markdown(two)
+    assert "⚠️ Inputs fed with zeros: `scale_factor`. Only `images` takes pictures" in text
+
+
 def test_a_failure_says_that_there_is_no_bundle(converted: Conversion) -> None:
     failed = with_agreement(converted, verdict="fail", value=0.5)
     text = report_markdown(failed)
@@ -155,12 +275,14 @@ def test_many_problems_are_counted_and_a_dozen_shown(converted: Conversion) -> N
     assert len(report_json(hurt)["calibration"]["problems"]) == 40
 
 
-def test_hostile_names_stay_text(converted: Conversion) -> None:
+def test_hostile_names_stay_text(converted: Conversion, tmp_path: Path) -> None:
     assert converted.data is not None
+    model = tmp_path / (HOSTILE.replace("/", "") + ".onnx")
+    shutil.copy(converted.order.model, model)
     bad = changed(
         converted,
         output=Path(HOSTILE.replace("/", "") + ".evb"),
-        model=Path(HOSTILE.replace("/", "") + ".onnx"),
+        model=model,
     )
     bad.data = replace(converted.data, name=HOSTILE, problems=[HOSTILE])
     bad.changes = [HOSTILE]

@@ -11,8 +11,8 @@ import pytest
 from onnx import helper
 
 from edgevision.converters.moments import Moments, patches
+from edgevision.converters.quant_layer import Layer
 from edgevision.converters.quant_params import channel_scales
-from edgevision.converters.quant_plan import Layer
 from edgevision.converters.rounding import bias_shift, round_nearest, round_with_moments
 
 

@@ -61,6 +61,14 @@ def test_a_preset_wins_over_metadata() -> None:
     assert found(ULTRALYTICS, preset="imagenet").task == "classify"
 
 
+def test_a_preset_without_labels_takes_the_names_of_the_file(tmp_path: Path) -> None:
+    assert found(ULTRALYTICS, preset="nanodet").labels == found(ULTRALYTICS).labels != ()
+    own = write(tmp_path / "own.txt", "nut\nbolt\n")
+    assert found(ULTRALYTICS, preset="nanodet", labels=own).labels == ("nut", "bolt")
+    broken = {**ULTRALYTICS, "names": "no literal"}
+    assert found(broken, preset="nanodet").labels == ()
+
+
 def test_a_config_says_it_in_toml(tmp_path: Path) -> None:
     spec = found(inputs=DYNAMIC, config=write(tmp_path / "own.toml", CONFIG))
     assert spec == ModelSpec(

@@ -141,7 +141,25 @@ def test_classifications_agree_by_their_best_class():
         "value": 0.5,
         "samples": 4,
         "frames": 4,
+        "classes": 2,
+        "commonest": "a",
+        "commonest_frames": 3,
     }
+
+
+def test_no_classification_at_all_has_no_commonest_class():
+    found = ClassificationAgreement().to_dict()
+    assert (found["classes"], found["commonest"], found["commonest_frames"]) == (0, "", 0)
+
+
+def test_the_classes_counted_are_those_of_the_reference():
+    added = ClassificationAgreement()
+    for _ in range(3):
+        added.add(classes(), classes((2, 0.9)))
+    added.add(classes((7, 0.9)), classes())  # an id without a name
+    found = added.to_dict()
+    assert (found["classes"], found["commonest"], found["commonest_frames"]) == (2, "", 3)
+    assert set(added.classes) == {"", "7"}
 
 
 def same(reference, candidate, **options):

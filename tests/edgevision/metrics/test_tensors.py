@@ -74,6 +74,31 @@ def test_small_dtypes_do_not_overflow(dtype):
     assert added.sqnr_db == pytest.approx(10 * math.log10(4))
 
 
-def test_tensors_of_different_shapes_are_refused():
-    with pytest.raises(ValueError, match=r"\(2,\) and \(3,\)"):
-        compare(([1.0, 2.0], [1.0, 2.0, 3.0]))
+def test_tensors_of_different_shapes_are_left_out_and_counted():
+    added = compare(([3.0, 4.0], [4.0, 3.0]), ([1.0, 2.0], [1.0, 2.0, 3.0]), ([1.0], [[1.0]]))
+    assert (added.count, added.sizes_differ) == (2, 2)
+    found = added.to_dict()
+    assert found["cosine"] == pytest.approx(24 / 25)
+    assert found["sizes_differ"] == 2
+    assert "skipped" not in found
+
+
+@pytest.mark.parametrize(
+    ("pairs", "left_out"),
+    [
+        ([([1.0], [1.0, 2.0])], {"sizes_differ": 1}),
+        ([([1.0, 1.0], [np.nan, np.inf])], {"skipped": 2}),
+        ([([], [])], {}),
+        ([], {}),
+    ],
+)
+def test_where_nothing_was_compared_there_is_no_number(pairs, left_out):
+    assert compare(*pairs).to_dict() == {"cosine": None, "sqnr_db": None, **left_out}
+
+
+def test_what_was_skipped_is_told():
+    assert compare(([1.0, 2.0], [1.0, np.nan])).to_dict() == {
+        "cosine": 1.0,
+        "sqnr_db": None,
+        "skipped": 1,
+    }
