@@ -69,7 +69,9 @@ class Detector(nn.Module):
         self.towers = nn.ModuleList(Conv(neck, neck) for _ in range(2))
         self.boxes, self.classes = nn.Conv2d(neck, 4, 1), nn.Conv2d(neck, classes, 1)
         self.scales = nn.Parameter(torch.ones(len(STRIDES)))
-        nn.init.constant_(self.classes.bias, -math.log(99))  # one anchor in a hundred, to begin with
+        nn.init.constant_(
+            self.classes.bias, -math.log(99)
+        )  # one anchor in a hundred, to begin with
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Distances left, top, right, bottom in pixels ``(B, 4, A)``, and class logits ``(B, C, A)``."""
@@ -83,7 +85,9 @@ class Detector(nn.Module):
             levels[i] = self.smooth[i](levels[i] + up)
         boxes, classes = [], []
         for level, stride, scale in zip(levels, STRIDES, self.scales, strict=True):
-            distances = functional.softplus(self.boxes(self.towers[0](level)) * scale) * (2 * stride)
+            distances = functional.softplus(self.boxes(self.towers[0](level)) * scale) * (
+                2 * stride
+            )
             boxes.append(distances.flatten(2))
             classes.append(self.classes(self.towers[1](level)).flatten(2))
         return torch.cat(boxes, 2), torch.cat(classes, 2)
@@ -117,7 +121,9 @@ def anchors(side: int) -> tuple[Tensor, Tensor]:
 
 def scenes(folder: Path, belts: int, frames: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pictures uint8 ``(N, 3, 320, 320)`` RGB, boxes ``(N, 24, 4)``, classes ``(N, 24)``: −1 is none, −2 is unsure."""
-    garments = from_idx(folder / "train-images-idx3-ubyte.gz", folder / "train-labels-idx1-ubyte.gz")
+    garments = from_idx(
+        folder / "train-images-idx3-ubyte.gz", folder / "train-labels-idx1-ubyte.gz"
+    )
     random = np.random.default_rng(SEED)
     images = np.empty((belts * frames, 3, SIDE, SIDE), np.uint8)
     boxes = np.zeros((belts * frames, MOST_BOXES, 4), np.float32)
@@ -144,7 +150,8 @@ def overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     both = inner.clamp(0).prod(-1)
     iou = both / (size_a.prod(-1) + size_b.prod(-1) - both)
     apart = ((a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2).pow(2).sum(-1)
-    shape = 4 / math.pi**2 * (torch.atan(size_a[..., 0] / size_a[..., 1]) - torch.atan(size_b[..., 0] / size_b[..., 1])).pow(2)
+    angle_a, angle_b = (torch.atan(size[..., 0] / size[..., 1]) for size in (size_a, size_b))
+    shape = 4 / math.pi**2 * (angle_a - angle_b).pow(2)
     with torch.no_grad():
         weight = shape / (1 - iou + shape + 1e-6)
     return iou, iou - apart / outer.pow(2).sum(-1).clamp(1e-3) - weight * shape
@@ -158,7 +165,9 @@ class Loss:
 
     def __call__(self, distances: Tensor, logits: Tensor, boxes: Tensor, classes: Tensor) -> Tensor:
         distances, logits = distances.transpose(1, 2), logits.transpose(1, 2)  # (B, A, ·)
-        predicted = torch.cat((self.centres - distances[..., :2], self.centres + distances[..., 2:]), -1)
+        predicted = torch.cat(
+            (self.centres - distances[..., :2], self.centres + distances[..., 2:]), -1
+        )
         with torch.no_grad():
             owner, quality, unsure = self.assign(predicted, logits.sigmoid(), boxes, classes)
         mine = owner >= 0
@@ -174,7 +183,9 @@ class Loss:
         _, ciou = overlap(predicted[mine], boxes[rows, owner[mine]])
         return 4 * class_loss + 2 * ((1 - ciou) * quality[mine]).sum() / total
 
-    def assign(self, predicted: Tensor, scores: Tensor, boxes: Tensor, classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def assign(
+        self, predicted: Tensor, scores: Tensor, boxes: Tensor, classes: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """For each anchor: which box it learns (−1 none), how well it shall score, whether it is unsure."""
         c = self.centres[:, None]
         inside = ((c > boxes[:, None, :, :2]) & (c < boxes[:, None, :, 2:])).all(-1)  # (B, A, M)
@@ -212,7 +223,10 @@ def train(data: tuple[np.ndarray, np.ndarray, np.ndarray], steps: int, batch: in
         x, b, c = (torch.from_numpy(a[chosen]) for a in (images, boxes, classes))
         x = x.float().div_(255).contiguous(memory_format=torch.channels_last)
         if random.random() < 0.5:
-            x, b = x.flip(3), torch.stack((SIDE - b[..., 2], b[..., 1], SIDE - b[..., 0], b[..., 3]), -1)
+            x, b = (
+                x.flip(3),
+                torch.stack((SIDE - b[..., 2], b[..., 1], SIDE - b[..., 0], b[..., 3]), -1),
+            )
         # bfloat16 halves the time where the processor has it, and hurts nothing here.
         with torch.autocast("cpu", dtype=torch.bfloat16):
             distances, logits = model(x)
@@ -224,7 +238,9 @@ def train(data: tuple[np.ndarray, np.ndarray, np.ndarray], steps: int, batch: in
         average.update_parameters(model)
         shown = 0.98 * shown + 0.02 * value.item()
         if step % 100 == 99:
-            print(f"step {step + 1}, {time.monotonic() - began:.0f} s, loss {shown:.3f}", flush=True)
+            print(
+                f"step {step + 1}, {time.monotonic() - began:.0f} s, loss {shown:.3f}", flush=True
+            )
     return average.module.eval()
 
 
@@ -246,7 +262,9 @@ def export(detector: Detector, path: Path, side: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--steps", type=int, default=7000)
