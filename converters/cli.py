@@ -37,7 +37,7 @@ def _size(
     help="The bundle to write, DIR.evb.",
 )
 @click.option(
-    "--preset", help="How the model is run: yolov8, nanodet, imagenet, efficientnet-lite."
+    "--preset", help="How the model is run: yolov8, nanodet, imagenet … (docs/presets.md)."
 )
 @click.option(
     "--config", type=click.Path(path_type=Path), help="The same as a TOML file of your own."

@@ -52,22 +52,26 @@ _RESULTS = {"detect": Detections, "classify": Classification}
 _GOLDEN_SYNTHETIC = "synthetic://shapes?seed=7&size=640x480&frames={count}"
 
 
-def convert(order: Order, progress: Progress) -> Conversion:
+def convert(order: Order, progress: Progress, data: Data | None = None) -> Conversion:
     """Converts a model and writes the bundle, or the report of why there is none.
+
+    Args:
+        order: What is wanted.
+        progress: Told what happens.
+        data: Pictures to calibrate on and to prove with, in place of the order's ``calibration``.
 
     Raises:
         GateError: A variant missed the agreement; the report lies in ``<output>.rejected``.
         EdgevisionError: Something could not be read, done or written; nothing is left behind.
     """
     one_thread()
-    _check(order)
+    _check(order, data)
     golden = _golden(order)
     model = onnx_file.load(order.model)
     header = read_header(order.model)
     spec = resolve(order.overrides, header.metadata, header.inputs, model_name=order.model.name)
     if "int8" in order.precisions:
         refuse_quantized(model)
-    data = None
     if order.calibration is not None:
         data = open_data(order.calibration, samples=order.samples, progress=progress)
     with staging(order.output) as folder:
@@ -86,7 +90,7 @@ def convert(order: Order, progress: Progress) -> Conversion:
     return conversion
 
 
-def _check(order: Order) -> None:
+def _check(order: Order, data: Data | None) -> None:
     """What can be known to be wrong before any work."""
     check_output(order.output, force=order.force)
     unknown = set(order.precisions) - {"fp32", "int8"}
@@ -107,7 +111,7 @@ def _check(order: Order) -> None:
             "there is calibration data, and nothing that needs it: only fp32 would be written",
             expected="--precision int8 with it",
         )
-    if "int8" in order.precisions and order.calibration is None:
+    if "int8" in order.precisions and order.calibration is None and data is None:
         raise UsageError(
             "int8 needs calibration data, and none was given",
             expected="--calibration with a video or a folder of pictures that look like what the camera will see",

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.backends import BackendOptions, Variant
-from edgevision.bundle import Bundle, Choice
+from edgevision.bundle import Bundle
+from edgevision.choice import Choice
 from edgevision.clock import now_ns
 from edgevision.errors import ModelError
 from edgevision.frame import Image

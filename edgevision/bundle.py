@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgevision.device import has_vnni
-from edgevision.errors import BundleError, SpecError, UsageError
+from edgevision.errors import BundleError, SpecError
 from edgevision.metadata import spec_from_metadata
 from edgevision.onnx_header import read_header
 from edgevision.spec import ModelSpec
@@ -26,9 +24,7 @@ __all__ = [
     "MANIFEST",
     "SCHEMA",
     "Bundle",
-    "Choice",
     "canonical_json",
-    "choose",
     "hash_file",
     "open_bundle",
 ]
@@ -81,14 +77,6 @@ class Bundle:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The variant that will run, and why this one."""
-
-    variant: Variant
-    reason: str
-
-
 def open_bundle(path: Path) -> Bundle:
     """Opens a bundle's folder or a single ONNX file. Files are hashed when they are used (`Bundle.check`).
 
@@ -104,42 +92,6 @@ def open_bundle(path: Path) -> Bundle:
             f"there is no {path}", expected="a bundle (a folder ending in .evb) or an ONNX file"
         )
     return _open_file(path)
-
-
-def choose(bundle: Bundle, *, variant: str | None = None, precision: str | None = None) -> Choice:
-    """The variant to run: the one asked for, else the manifest's default for this kind of machine.
-
-    Raises:
-        UsageError: There is no such variant.
-    """
-    variants = bundle.variants
-    if variant is not None:
-        if variant not in variants:
-            raise UsageError(
-                f"there is no variant {variant!r} in {bundle.path}",
-                expected="one of: " + ", ".join(variants),
-            )
-        return Choice(variants[variant], "asked for")
-    fitting = [v for v in variants.values() if precision in (None, v.precision)]
-    if not fitting:
-        raise UsageError(
-            f"no variant of {bundle.path} has the precision {precision!r}",
-            expected="one of: " + ", ".join(sorted({v.precision for v in variants.values()})),
-        )
-    default = variants.get(str(bundle.manifest.get("default", {}).get(_machine())))
-    if default in fitting and default is not None:
-        hindrance = _hindrance(bundle, default)
-        if not hindrance:
-            return Choice(default, f"proven, and the default for {_machine()}")
-        if default.precision != "fp32" and precision is None and "fp32" in variants:
-            return Choice(variants["fp32"], f"not {default.id}: {hindrance}")
-    plain = variants.get("fp32")
-    if plain in fitting and plain is not None:
-        return Choice(plain, f"no other variant is the default for {_machine()}")
-    free = [v for v in fitting if not _hindrance(bundle, v)]
-    first = (free or fitting)[0]
-    reason = "the only one that fits" if len(fitting) == 1 else "the first that fits"
-    return Choice(first, reason if free else f"{reason}, although {_hindrance(bundle, first)}")
 
 
 def safe_file(folder: Path, name: str) -> Path:
@@ -297,29 +249,3 @@ def _damaged(path: Path, what: str) -> BundleError:
     return BundleError(
         f"{path} is damaged: {what}", hint="copy the bundle again, or convert the model again"
     )
-
-
-def _machine() -> str:
-    machine = platform.machine().lower()
-    return {"x86_64": "x86", "amd64": "x86", "aarch64": "arm", "arm64": "arm"}.get(machine, machine)
-
-
-def _hindrance(bundle: Bundle, variant: Variant) -> str:
-    """Why a default should not run here after all; empty if nothing stands against it."""
-    if variant.id == "int8-x86" and not has_vnni():
-        return "this processor has no VNNI, where its int8 sums would saturate"
-    speedup = _measured_speedup(bundle, variant.id)
-    if variant.precision == "int8" and speedup is not None and speedup < 1:
-        return f"it was measured slower than fp32 ({speedup:.2f}×)"
-    return ""
-
-
-def _measured_speedup(bundle: Bundle, variant_id: str) -> float | None:
-    """What timings.json says; it is for people and not hashed, so it only ever leads back to fp32."""
-    try:
-        file = safe_file(bundle.path, "timings.json")
-        if file.stat().st_size > _LARGEST_MANIFEST:
-            return None
-        return float(json.loads(file.read_bytes())["variants"][variant_id]["speedup"])
-    except (BundleError, OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None

@@ -24,7 +24,7 @@ _LUMA = (0.114, 0.587, 0.299)
 
 
 def detections(image: Image, result: Detections) -> None:
-    """Draws boxes with label and score, in place; the best score on top.
+    """Draws boxes with label and score, and landmarks as dots, in place; the best score on top.
 
     Args:
         image: uint8 ``(H, W, 3)`` BGR.
@@ -37,6 +37,8 @@ def detections(image: Image, result: Detections) -> None:
         left, top, right, bottom = _corners(image, result.boxes_xyxy[i].tolist())
         shade = colour(int(result.class_ids[i]))
         cv2.rectangle(image, (left, top), (right, bottom), shade, style.line)
+        if result.landmarks is not None:
+            _dots(image, result.landmarks[i].tolist(), shade, style)
         text = f"{drawable(result.label(i))} {result.scores[i]:.2f}"
         _, height = style.measure(text)
         # Above the box, or inside it where the picture ends.
@@ -113,6 +115,15 @@ def _corners(image: Image, box: list[float]) -> tuple[int, int, int, int]:
     left, right = (min(max(round(v), 0), width - 1) for v in (box[0], box[2] - 1))
     top, bottom = (min(max(round(v), 0), height - 1) for v in (box[1], box[3] - 1))
     return left, top, max(left, right), max(top, bottom)
+
+
+def _dots(image: Image, points: list[list[float]], shade: Colour, style: _Style) -> None:
+    """A dot on each point within the picture, ringed so that it shows on any background."""
+    height, width = image.shape[:2]
+    for x, y in points:
+        if 0 <= x < width and 0 <= y < height:  # false for NaN too
+            cv2.circle(image, (int(x), int(y)), style.line + 1, _ink(shade), cv2.FILLED)
+            cv2.circle(image, (int(x), int(y)), style.line, shade, cv2.FILLED)
 
 
 def _text(image: Image, text: str, x: int, y: int, background: Colour, style: _Style) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from edgevision.backends import Variant
-from edgevision.bundle import Bundle, choose, open_bundle
+from edgevision.bundle import Bundle, open_bundle
+from edgevision.choice import candidates
 from edgevision.errors import SpecError
 from edgevision.metadata import spec_from_metadata
 from edgevision.onnx_header import OnnxHeader, read_header
@@ -39,7 +40,7 @@ def inspection_text(facts: dict[str, Any]) -> str:
 
 def _bundle_facts(bundle: Bundle) -> dict[str, Any]:
     first = next(iter(bundle.variants.values()))
-    choice = choose(bundle)
+    choice = candidates(bundle)[0]
     return {
         "kind": "bundle",
         "path": str(bundle.path),

@@ -95,8 +95,7 @@ def _ultralytics(metadata: Mapping[str, str], inputs: Sequence[TensorSpec]) -> M
         size = _image_size(metadata, inputs)
         plain = InputSpec(resize="centre-crop", size=size, antialias=True)
         return ModelSpec(task, plain, OutputSpec("softmax", {"activation": "none"}), labels)
-    _refuse_end_to_end(metadata)
-    preset = ModelSpec.from_dict(presets.load("yolov8"))
+    preset = ModelSpec.from_dict(presets.load("yolov10" if _is_end_to_end(metadata) else "yolov8"))
     size = _image_size(metadata, inputs)
     fitted = (
         replace(preset.input, size=size)
@@ -106,17 +105,11 @@ def _ultralytics(metadata: Mapping[str, str], inputs: Sequence[TensorSpec]) -> M
     return ModelSpec(task, fitted, preset.output, labels)
 
 
-def _refuse_end_to_end(metadata: Mapping[str, str]) -> None:
-    """Exports with ``nms=True``, and heads without NMS, give final boxes: another layout than the decoder's."""
+def _is_end_to_end(metadata: Mapping[str, str]) -> bool:
+    """Exports with ``nms=True``, and heads without NMS, give final boxes: nothing is left to suppress."""
     arguments = _literal("args", metadata["args"]) if "args" in metadata else {}
     inside = isinstance(arguments, dict) and arguments.get("nms") is True
-    if inside or metadata.get("end2end", "").strip().lower() == "true":
-        raise SpecError(
-            "the model's metadata says that it gives final boxes",
-            received="nms=True" if inside else "end2end=True",
-            expected="Ultralytics' plain detection output (rows, 4 + classes, anchors)",
-            hint="export it again with nms=False (and end2end=False where there is such an option)",
-        )
+    return inside or metadata.get("end2end", "").strip().lower() == "true"
 
 
 def _image_size(

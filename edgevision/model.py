@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,9 +13,10 @@ import numpy as np
 
 from edgevision import registry
 from edgevision.backends import BackendOptions, Executed, Session, Variant
-from edgevision.bundle import Bundle, Choice, choose, open_bundle
+from edgevision.bundle import Bundle, open_bundle
+from edgevision.choice import Choice, candidates
 from edgevision.clock import now_ns
-from edgevision.errors import DataError, UsageError
+from edgevision.errors import BackendError, DataError, UsageError
 from edgevision.frame import Frame, Image
 from edgevision.pipeline import Pipeline
 from edgevision.results import Result
@@ -144,7 +146,7 @@ def open_model(
         path: The bundle's folder or the ONNX file.
         variant: Id of the variant; the default is the fastest proven one for this machine, else fp32.
         precision: Considers only variants of this precision.
-        backend: Registry name, or ``auto``.
+        backend: Registry name, or ``auto``: the fastest that the bundle was proven with, else ``ort``.
         compute: Precision to really execute in, where the backend has a choice.
         hint: ``latency`` or ``throughput``.
         threads: CPU threads; 0 is all this process may use.
@@ -157,11 +159,12 @@ def open_model(
     """
     started = now_ns()
     bundle = open_bundle(Path(path))
-    choice = choose(bundle, variant=variant, precision=precision)
+    choices = candidates(
+        bundle, variant=variant, precision=precision, backend=backend, compute=compute
+    )
     given = {"score": score, "iou": iou, "classes": list(classes) if classes is not None else None}
     params = {key: value for key, value in given.items() if value is not None}
-    options = BackendOptions(hint, threads, compute)
-    model = load_variant(bundle, choice, options, backend=backend, params=params)
+    model = _load_first(bundle, choices, BackendOptions(hint, threads), params)
     model.load_ms = (now_ns() - started) / 1e6
     return model
 
@@ -174,7 +177,7 @@ def load_variant(
     backend: str = "auto",
     params: Mapping[str, Any] | None = None,
 ) -> Model:
-    """Checks a variant's hash and loads it into an engine."""
+    """Checks a variant's hash and loads it into an engine: with ``auto`` the one it was chosen for."""
     if options.hint not in HINTS:
         raise UsageError(f"there is no hint {options.hint!r}", expected=" or ".join(HINTS))
     if not 0 <= options.threads <= MOST_THREADS:
@@ -183,7 +186,9 @@ def load_variant(
             received=f"{options.threads} threads",
             expected=f"0 (every core) to {MOST_THREADS}",
         )
-    name = "ort" if backend == "auto" else backend
+    name = choice.backend if backend == "auto" else backend
+    if options.compute is None and name == choice.backend:
+        options = replace(options, compute=choice.compute)
     started = now_ns()
     if bundle.manifest:
         bundle.check(choice.variant.file.name)
@@ -195,3 +200,18 @@ def load_variant(
         raise
     model.load_ms = (now_ns() - started) / 1e6
     return model
+
+
+def _load_first(
+    bundle: Bundle, choices: Sequence[Choice], options: BackendOptions, params: Mapping[str, Any]
+) -> Model:
+    """The first that this machine can run; its reason says why not those before it."""
+    choice, *others = choices
+    try:
+        return load_variant(bundle, choice, options, params=params)
+    except (BackendError, UsageError) as error:
+        if not others:
+            raise
+        told = f"; not {choice.variant.id} in {choice.backend} ({choice.compute}): {error.problem}"
+    others = [replace(other, reason=other.reason + told) for other in others]
+    return _load_first(bundle, others, options, params)

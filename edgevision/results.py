@@ -37,12 +37,15 @@ class Detections:
         scores: float32 ``(N,)`` in 0…1.
         class_ids: int32 ``(N,)``.
         labels: All names of the model's classes, by class id; may be empty.
+        landmarks: float32 ``(N, K, 2)``: K points x, y of each detection in source pixels, finite,
+            which may lie outside the frame; None where the model gives none.
     """
 
     boxes_xyxy: NDArray[np.float32]
     scores: NDArray[np.float32]
     class_ids: NDArray[np.int32]
     labels: tuple[str, ...] = ()
+    landmarks: NDArray[np.float32] | None = None
 
     @classmethod
     def empty(cls, labels: tuple[str, ...] = ()) -> Detections:
@@ -61,22 +64,29 @@ class Detections:
     def select(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Detections:
         """The detections at a mask or at indices, in that order."""
         return Detections(
-            self.boxes_xyxy[keep], self.scores[keep], self.class_ids[keep], self.labels
+            self.boxes_xyxy[keep],
+            self.scores[keep],
+            self.class_ids[keep],
+            self.labels,
+            None if self.landmarks is None else self.landmarks[keep],
         )
 
     def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; each detection has ``landmarks`` [[x, y], …] where the model gives them."""
         boxes, scores, ids = self.boxes_xyxy.tolist(), self.scores.tolist(), self.class_ids.tolist()
-        return {
-            "detections": [
-                {
-                    "box_xyxy": [round(v, 2) for v in box],
-                    "score": round(score, 4),
-                    "class_id": class_id,
-                    "label": _label(self.labels, class_id),
-                }
-                for box, score, class_id in zip(boxes, scores, ids, strict=True)
-            ]
-        }
+        found: list[dict[str, Any]] = [
+            {
+                "box_xyxy": [round(v, 2) for v in box],
+                "score": round(score, 4),
+                "class_id": class_id,
+                "label": _label(self.labels, class_id),
+            }
+            for box, score, class_id in zip(boxes, scores, ids, strict=True)
+        ]
+        if self.landmarks is not None:
+            for detection, points in zip(found, self.landmarks.tolist(), strict=True):
+                detection["landmarks"] = [[round(x, 2), round(y, 2)] for x, y in points]
+        return {"detections": found}
 
 
 @dataclass(frozen=True, slots=True)

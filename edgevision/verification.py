@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from edgevision.backends import BackendOptions, Variant
-from edgevision.bundle import Bundle, Choice, open_bundle
+from edgevision.bundle import Bundle, open_bundle
+from edgevision.choice import Choice
 from edgevision.errors import BackendError, BundleError, DependencyError, UsageError
 from edgevision.golden import compare, golden_frames, golden_results
 from edgevision.model import load_variant

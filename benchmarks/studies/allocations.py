@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("video")
     parser.add_argument("--variant", default="fp32")
     parser.add_argument("--hint", default="latency")
+    parser.add_argument("--backend", default="ort")
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--python-malloc", action="store_true")
     arguments = parser.parse_args()
@@ -66,7 +67,8 @@ def measure(arguments: argparse.Namespace) -> None:
 
     sizes: list[int] = []
     calls: list[int] = []
-    with edgevision.open(arguments.bundle, variant=arguments.variant, hint=arguments.hint) as model:
+    options = {"variant": arguments.variant, "hint": arguments.hint, "backend": arguments.backend}
+    with edgevision.open(arguments.bundle, **options) as model:
         for _frame, _result in model.stream(Marked(VideoSource(arguments.video), arguments.frames)):
             sizes.append(counter.counted_bytes() - marks[0])
             calls.append(counter.counted_calls() - marks[1])

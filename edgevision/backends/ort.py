@@ -55,7 +55,7 @@ class OrtBackend:
             raise UsageError(
                 f"backend 'ort' executes a graph as it is written: {variant.id} in "
                 f"{variant.precision}, not in {options.compute}",
-                hint="leave --compute out, or choose a variant of that precision",
+                hint="leave --compute out, choose a variant of that precision, or --backend openvino",
             )
         return OrtSession(variant, options)
 

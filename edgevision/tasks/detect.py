@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgevision import draw
 from edgevision.decoders._nms import nms
@@ -43,6 +44,7 @@ class Detect:
             np.concatenate([part.scores for part in parts]),
             np.concatenate([part.class_ids for part in parts]),
             parts[0].labels,
+            _joined([part.landmarks for part in parts]),
         )
         count = len(together)
         keep = nms(
@@ -57,6 +59,12 @@ class Detect:
 
     def draw(self, image: Image, result: Detections) -> None:
         draw.detections(image, result)
+
+
+def _joined(parts: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+    """Landmarks of all parts; None where the model has none."""
+    given = [part for part in parts if part is not None]
+    return np.concatenate(given) if len(given) == len(parts) else None
 
 
 plugin = Detect

@@ -17,7 +17,8 @@ from edgevision.benchmarks.memory import MemorySource
 from edgevision.benchmarks.record import Record
 from edgevision.benchmarks.run import measure
 from edgevision.benchmarks.terms import Plan
-from edgevision.bundle import choose, open_bundle
+from edgevision.bundle import open_bundle
+from edgevision.choice import choose
 from edgevision.frame import Image
 from edgevision.metadata import KEY, variant_metadata
 from edgevision.model import Model, load_variant, open_model

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edgevision import presets
 from edgevision.converters.settings import Overrides, fixed_shapes, read_labels, resolve
 from edgevision.errors import SpecError, UsageError
 from edgevision.metadata import KEY, variant_metadata
@@ -141,7 +142,7 @@ def test_a_model_that_says_nothing_names_the_presets() -> None:
     with pytest.raises(UsageError) as caught:
         found()
     assert "images float32 1×3×416×352" in caught.value.received
-    assert caught.value.hint == "--preset with one of: efficientnet-lite, imagenet, nanodet, yolov8"
+    assert caught.value.hint == "--preset with one of: " + ", ".join(presets.names())
 
 
 def test_the_size_asked_for_wins_over_all() -> None:

@@ -22,7 +22,8 @@ from edgevision import cli
 from edgevision.backends import BackendOptions, Session
 from edgevision.backends.fake import FakeBackend
 from edgevision.backends.ort import OrtBackend
-from edgevision.bundle import choose, open_bundle
+from edgevision.bundle import open_bundle
+from edgevision.choice import choose
 from edgevision.clock import now_ns
 from edgevision.frame import Frame, Image
 from edgevision.golden import golden_record

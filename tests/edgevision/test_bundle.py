@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 
 import pytest
 
 from edgevision import bundle as bundle_module
-from edgevision.bundle import canonical_json, choose, hash_file, open_bundle, safe_file
-from edgevision.errors import BundleError, EdgevisionError, ModelError, UsageError
+from edgevision.bundle import canonical_json, hash_file, open_bundle, safe_file
+from edgevision.choice import choose
+from edgevision.errors import BundleError, EdgevisionError, ModelError
 
 
 def test_a_good_bundle(bundle):
@@ -183,64 +183,6 @@ def test_any_wrong_value_in_the_manifest_is_a_clear_error_or_harmless(bundle, lo
                 assert str(error)
 
 
-def test_a_variant_that_is_asked_for(bundle):
-    opened = open_bundle(bundle)
-    assert choose(opened, variant="fp32").reason == "asked for"
-    assert choose(opened, precision="fp32").variant.id == "fp32"
-    with pytest.raises(UsageError, match="one of: fp32"):
-        choose(opened, variant="int8")
-    with pytest.raises(UsageError, match="one of: fp32"):
-        choose(opened, precision="int8")
-
-
-@pytest.fixture
-def two(bundle, edit_manifest, monkeypatch):
-    """A bundle with fp32 and int8-x86, on a machine that is x86 with VNNI."""
-
-    def add(manifest):
-        other = dict(manifest["variants"][0], id="int8-x86", precision="int8", file="int8-x86.onnx")
-        manifest["variants"].append(other)
-        manifest["default"] = {"x86": "int8-x86", "arm": "fp32"}
-
-    (bundle / "int8-x86.onnx").write_bytes((bundle / "fp32.onnx").read_bytes())
-    edit_manifest(bundle, add)
-    monkeypatch.setattr(bundle_module, "has_vnni", lambda: True)
-    monkeypatch.setattr(bundle_module, "_machine", lambda: "x86")
-    return bundle
-
-
-def test_the_default_is_the_manifest_s_for_this_machine(two, monkeypatch):
-    assert choose(open_bundle(two)).variant.id == "int8-x86"
-    assert choose(open_bundle(two), precision="fp32").variant.id == "fp32"
-    for machine in ("arm", "riscv64"):
-        monkeypatch.setattr(bundle_module, "_machine", lambda m=machine: m)
-        assert choose(open_bundle(two)).variant.id == "fp32"
-
-
-def test_int8_without_vnni_falls_back_and_says_so(two, monkeypatch):
-    monkeypatch.setattr(bundle_module, "has_vnni", lambda: False)
-    choice = choose(open_bundle(two))
-    assert choice.variant.id == "fp32"
-    assert "VNNI" in choice.reason
-    asked = choose(open_bundle(two), precision="int8")
-    assert (asked.variant.id, "although" in asked.reason) == ("int8-x86", True)
-
-
-@pytest.mark.parametrize(
-    ("timings", "chosen"),
-    [
-        ('{"variants": {"int8-x86": {"speedup": 0.8}}}', "fp32"),
-        ('{"variants": {"int8-x86": {"speedup": 2.1}}}', "int8-x86"),
-        ("not json", "int8-x86"),
-        ("[]", "int8-x86"),
-        ('{"variants": {"int8-x86": {"speedup": null}}}', "int8-x86"),
-    ],
-)
-def test_a_variant_that_was_slower_is_no_default(two, timings, chosen):
-    (two / "timings.json").write_text(timings)
-    assert choose(open_bundle(two)).variant.id == chosen
-
-
 def test_what_is_not_there_or_no_bundle(tmp_path):
     with pytest.raises(BundleError, match="there is no"):
         open_bundle(tmp_path / "none.evb")
@@ -249,17 +191,3 @@ def test_what_is_not_there_or_no_bundle(tmp_path):
     (tmp_path / "x.onnx").write_text("text")
     with pytest.raises(ModelError):
         open_bundle(tmp_path / "x.onnx")
-
-
-@pytest.mark.parametrize("kind", ["link", "pipe", "deep"])
-def test_timings_that_are_no_plain_file_decide_nothing(two, tmp_path, kind):
-    path, outside = two / "timings.json", tmp_path / "outside.json"
-    path.unlink(missing_ok=True)
-    outside.write_text('{"variants": {"int8-x86": {"speedup": 0.5}}}')
-    if kind == "link":
-        path.symlink_to(outside)
-    elif kind == "pipe":
-        os.mkfifo(path)
-    else:
-        path.write_text("[" * 100_000)
-    assert choose(open_bundle(two)).variant.id == "int8-x86"

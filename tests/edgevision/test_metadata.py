@@ -151,8 +151,6 @@ def test_any_input_spec_is_read_or_refused(value):
 @pytest.mark.parametrize(
     "told", [{"args": "{'batch': 1, 'nms': True}"}, {"end2end": "True"}, {"end2end": "true"}]
 )
-def test_exports_that_give_final_boxes_are_refused(told):
-    with pytest.raises(SpecError, match="final boxes") as error:
-        read(names="['a', 'b']", **told)
-    assert "nms=False" in error.value.hint
-    assert read(names="['a', 'b']", args="{'nms': False}", end2end="False")
+def test_exports_that_give_final_boxes_are_read_as_such(told):
+    assert read(**told)[2].output.decoder == "end2end"
+    assert read(args="{'nms': False}", end2end="False")[2].output.decoder == "yolov8"

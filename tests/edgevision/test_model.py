@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+import json
 import weakref
 
 import numpy as np
 import pytest
 
 import edgevision as ev
-from edgevision.errors import BackendError, BundleError, DataError, SpecError, UsageError
+from edgevision import registry
+from edgevision.errors import (
+    BackendError,
+    BundleError,
+    DataError,
+    DependencyError,
+    SpecError,
+    UsageError,
+)
 
 
 def test_five_lines_of_python(bundle, squares_video):
@@ -162,3 +171,82 @@ def test_threads_within_reason(bundle, threads):
     with pytest.raises(UsageError, match="threads") as told:
         ev.open(bundle, threads=threads)
     assert told.value.received == f"{threads} threads"
+
+
+@pytest.fixture
+def proven(bundle, edit_manifest):
+    """The bundle, with its fp32 listed as proven in engines, at these speeds."""
+
+    def write(speeds):
+        lines = [
+            {"backend": backend, "compute": compute, "verdict": "pass"}
+            for backend, compute in (name.split("/")[1:] for name in speeds)
+        ]
+        edit_manifest(bundle, lambda m: m["variants"][0].update(verified=lines))
+        triples = {name: {"speedup": speed} for name, speed in speeds.items()}
+        (bundle / "timings.json").write_text(json.dumps({"triples": triples}))
+        return bundle
+
+    return write
+
+
+@pytest.fixture
+def broken_engine(monkeypatch):
+    """Makes the backend ``openvino`` fail with this error when it is opened."""
+
+    def break_it(error):
+        def load(kind, name, plain=registry.load):
+            if name == "openvino":
+                raise error
+            return plain(kind, name)
+
+        monkeypatch.setattr(registry, "load", load)
+
+    return break_it
+
+
+def test_auto_takes_the_fastest_that_was_proven(proven):
+    with ev.open(proven({"fp32/fake/none": 3.0})) as model:
+        assert model.backend == "fake"
+        assert model.choice.reason == "proven, and measured at 3.00× fp32"
+    with ev.open(proven({"fp32/fake/none": 3.0}), backend="ort") as model:
+        assert model.backend == "ort"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (DependencyError("backend 'openvino' needs openvino", hint="pip"), "needs openvino"),
+        (BackendError("OpenVINO cannot load it"), "cannot load it"),
+        (UsageError("not in that precision"), "not in that precision"),
+    ],
+)
+def test_auto_falls_back_and_says_why(proven, broken_engine, draw_square, error, said):
+    broken_engine(error)
+    path = proven({"fp32/openvino/bf16": 2.0})
+    with ev.open(path, score=0.6) as model:
+        assert model.backend == "ort"
+        assert model.choice.reason.endswith(f"; not fp32 in openvino (bf16): {error.problem}")
+        assert said in model.choice.reason
+        assert len(model(draw_square())) == 1
+    with pytest.raises(type(error), match=said):
+        ev.open(path, backend="openvino")
+
+
+def test_auto_tries_one_after_another(proven, broken_engine):
+    broken_engine(BackendError("broken"))
+    speeds = {"fp32/openvino/bf16": 3.0, "fp32/openvino/fp32": 2.0, "fp32/fake/none": 1.5}
+    with ev.open(proven(speeds)) as model:
+        assert model.backend == "fake"
+        assert model.choice.reason == (
+            "proven, and measured at 1.50× fp32"
+            "; not fp32 in openvino (bf16): broken; not fp32 in openvino (fp32): broken"
+        )
+
+
+def test_a_damaged_bundle_is_no_reason_to_fall_back(proven):
+    path = proven({"fp32/fake/none": 3.0})
+    with (path / "fp32.onnx").open("ab") as file:
+        file.write(b"\x00")
+    with pytest.raises(BundleError, match="not the file"):
+        ev.open(path)

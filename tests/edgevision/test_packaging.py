@@ -22,9 +22,9 @@ FOLDERS |= {"converters": "edgevision.converters"}
 #: design.md, "Floors": from the bottom to the top. A module stands on its package's floor.
 FLOORS = [
     "clock errors frame geometry percentiles progress results signals spec text variant",
-    "bundle device engines metadata onnx_header presets registry targets",
+    "bundle choice device engines metadata onnx_header presets registry targets",
     "cuda decoders draw metrics preprocess",
-    "backends sinks sources stages tasks",
+    "backends labelled sinks sources stages tasks",
     "pipeline",
     "model golden inspection running verification commands",
     "benchmarks",
@@ -36,6 +36,8 @@ MAY_IMPORT = {
     "edgevision/cli.py": {"click"},
     "edgevision/commands.py": {"click"},
     "edgevision/backends/ort.py": {"onnxruntime"},
+    "edgevision/backends/openvino_.py": {"openvino"},
+    "edgevision/metrics/detection_map.py": {"pycocotools"},
 }
 
 

@@ -1,0 +1,204 @@
+"""Which variant of a bundle runs here, in which engine and precision, and why this one."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edgevision import registry
+from edgevision.bundle import Bundle, safe_file
+from edgevision.device import has_vnni
+from edgevision.errors import BundleError, UsageError
+from edgevision.variant import Variant
+
+__all__ = ["Choice", "candidates", "choose"]
+
+_LARGEST_TIMINGS = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The variant that will run, and why this one.
+
+    Attributes:
+        variant: The variant.
+        reason: Why, for people.
+        backend: The engine it is chosen for, where nobody asked for another.
+        compute: The precision to execute in, likewise; None is the engine's exact one.
+    """
+
+    variant: Variant
+    reason: str
+    backend: str = "ort"
+    compute: str | None = None
+
+
+def choose(bundle: Bundle, *, variant: str | None = None, precision: str | None = None) -> Choice:
+    """The variant to run: the one asked for, else the manifest's default for this kind of machine.
+
+    Raises:
+        UsageError: There is no such variant.
+    """
+    variants = bundle.variants
+    if variant is not None:
+        if variant not in variants:
+            raise UsageError(
+                f"there is no variant {variant!r} in {bundle.path}",
+                expected="one of: " + ", ".join(variants),
+            )
+        return Choice(variants[variant], "asked for")
+    fitting = [v for v in variants.values() if precision in (None, v.precision)]
+    if not fitting:
+        raise UsageError(
+            f"no variant of {bundle.path} has the precision {precision!r}",
+            expected="one of: " + ", ".join(sorted({v.precision for v in variants.values()})),
+        )
+    default = variants.get(str(bundle.manifest.get("default", {}).get(_machine())))
+    if default in fitting and default is not None:
+        hindrance = _hindrance(bundle, default)
+        if not hindrance:
+            return Choice(default, f"proven, and the default for {_machine()}")
+        if default.precision != "fp32" and precision is None and "fp32" in variants:
+            return Choice(variants["fp32"], f"not {default.id}: {hindrance}")
+    plain = variants.get("fp32")
+    if plain in fitting and plain is not None:
+        return Choice(plain, f"no other variant is the default for {_machine()}")
+    free = [v for v in fitting if not _hindrance(bundle, v)]
+    first = (free or fitting)[0]
+    reason = "the only one that fits" if len(fitting) == 1 else "the first that fits"
+    return Choice(first, reason if free else f"{reason}, although {_hindrance(bundle, first)}")
+
+
+def candidates(
+    bundle: Bundle,
+    *,
+    variant: str | None = None,
+    precision: str | None = None,
+    backend: str = "auto",
+    compute: str | None = None,
+) -> list[Choice]:
+    """What may run, the best first: what is proven and was measured faster, then what `choose` says.
+
+    Whether an engine is installed, and takes the model, shows when it is opened; the last one always counts.
+    With ``auto`` the last one runs in ``ort``.
+
+    Args:
+        bundle: The bundle.
+        variant: Only this variant.
+        precision: Only variants of this precision.
+        backend: Only this engine, or ``auto``.
+        compute: Only what executes in this precision.
+
+    Raises:
+        UsageError: There is no such variant.
+    """
+    if variant is None and precision is None and compute is not None:
+        written = {v.precision for v in bundle.variants.values()}
+        precision = next((p for p in (compute, "fp32") if p in written), None)
+    engine = "ort" if backend == "auto" else backend
+    plain = replace(
+        choose(bundle, variant=variant, precision=precision), backend=engine, compute=compute
+    )
+    speeds = _speeds(bundle)
+    least = 0.0 if compute is not None else speeds.get(_triple(plain), float(engine == "ort"))
+    found = [
+        (speeds.get(_triple(choice), 0.0), choice)
+        for choice in _proven(bundle)
+        if backend in ("auto", choice.backend)
+        and variant in (None, choice.variant.id)
+        and precision in (None, choice.variant.precision)
+        and compute in (None, choice.compute)
+    ]
+    faster = [pair for pair in found if pair[0] > least or compute is not None]
+    return [
+        replace(choice, reason=f"proven, and measured at {speed:.2f}× fp32" if speed else "proven")
+        for speed, choice in sorted(faster, key=lambda pair: -pair[0])
+    ] + [plain]
+
+
+def _machine() -> str:
+    return _kind(platform.machine())
+
+
+def _kind(machine: str) -> str:
+    """``x86``, ``arm``, or whatever else a machine calls itself."""
+    kinds = {"x86_64": "x86", "amd64": "x86", "aarch64": "arm", "arm64": "arm"}
+    return kinds.get(machine.lower(), machine.lower())
+
+
+def _hindrance(bundle: Bundle, variant: Variant) -> str:
+    """Why a default should not run here after all; empty if nothing stands against it."""
+    if variant.id == "int8-x86" and not has_vnni():
+        return "this processor has no VNNI, where its int8 sums would saturate"
+    speedup = _measured_speedup(bundle, variant.id)
+    if variant.precision == "int8" and speedup is not None and speedup < 1:
+        return f"it was measured slower than fp32 ({speedup:.2f}×)"
+    return ""
+
+
+def _measured_speedup(bundle: Bundle, variant_id: str) -> float | None:
+    """How much faster than fp32 the conversion found a variant in ``ort``."""
+    entry = _table(_table(_timings(bundle), "variants"), variant_id)
+    return _positive(entry.get("speedup"))
+
+
+def _proven(bundle: Bundle) -> list[Choice]:
+    """Every (variant, engine, precision) that the bundle lists as proven and this edgevision knows."""
+    lines = [(v, line) for v in bundle.variants.values() for line in v.verified]
+    known = registry.names("backends") if lines else []
+    return [
+        Choice(variant, "proven", line["backend"], line["compute"])
+        for variant, line in lines
+        if line.get("verdict") == "pass"
+        and line.get("backend") in known
+        and isinstance(line.get("compute"), str)
+        and not _hindrance(bundle, variant)
+    ]
+
+
+def _triple(choice: Choice) -> str:
+    """Its name in ``timings.json``; an engine's exact precision is that of the variant."""
+    compute = choice.compute or choice.variant.precision
+    return f"{choice.variant.id}/{choice.backend}/{compute}"
+
+
+def _speeds(bundle: Bundle) -> dict[str, float]:
+    """Speed over fp32 in ``ort`` by triple, where it was measured on this kind of machine."""
+    timings = _timings(bundle)
+    measured_on = _table(_table(timings, "environment"), "os").get("arch")
+    if isinstance(measured_on, str) and _kind(measured_on) != _machine():
+        return {}
+    ort = {
+        f"{variant.id}/ort/{variant.precision}": _measured_speedup(bundle, variant.id)
+        for variant in bundle.variants.values()
+    }
+    triples = _table(timings, "triples")
+    found = {name: _positive(_table(triples, name).get("speedup")) for name in triples}
+    return {name: speed for name, speed in (ort | found).items() if speed is not None}
+
+
+def _timings(bundle: Bundle) -> Mapping[str, Any]:
+    """``timings.json``, empty if it is not usable. It is not hashed: it only ever decides between what is proven."""
+    try:
+        file = safe_file(bundle.path, "timings.json")
+        if file.stat().st_size > _LARGEST_TIMINGS:
+            return {}
+        data = json.loads(file.read_bytes())
+    except (BundleError, OSError, ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = data.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _positive(value: object) -> float | None:
+    """A speed that can be one: a finite number above 0."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e6:
+        return float(value)
+    return None
