@@ -99,6 +99,7 @@ class NanoDet:
         self._offset = fraction("cell_offset", cell_offset)
         self._seen: object = None
         self._levels: list[_Level] = []
+        self._joined = _Buffer()
 
     def decode(
         self, outputs: Mapping[str, NDArray[Any]], row: int, transform: Transform
@@ -111,7 +112,9 @@ class NanoDet:
         parts = [p for level in self._levels if (p := self._candidates(level, outputs, row))]
         if not parts:
             return Detections.empty(self.labels)
-        planes = np.concatenate([part[0] for part in parts], axis=1)
+        count = sum(len(part[1]) for part in parts)
+        planes = self._joined.of((4, count), np.dtype(np.float64))
+        np.concatenate([part[0] for part in parts], axis=1, out=planes)
         scores, ids = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
         return self._suppress(planes.T, scores, ids, transform, self.labels)
 
@@ -131,7 +134,7 @@ class NanoDet:
         distances = level.distances(outputs[level.sides][row], chosen, self._bins)
         values = best[chosen].astype(np.float32, copy=False)
         return (
-            level.boxes(chosen, distances, self._offset),
+            level.boxes(chosen, distances),
             1 / (1 + np.exp(-values)) if self._sigmoid else values,
             ids,
         )
@@ -155,7 +158,9 @@ class NanoDet:
                 raise wrong_layout(_NAME, outputs, self._layout(stride, rows, columns))
             shape = outputs[scores[0]].shape
             check_class_count(_NAME, self.labels, shape[2], shape)
-            levels.append(_Level(scores[0], sides[0], stride, columns, outputs[scores[0]]))
+            tensor = outputs[scores[0]]
+            cells = rows, columns
+            levels.append(_Level(scores[0], sides[0], stride, cells, self._offset, tensor))
         return levels
 
     def _layout(self, stride: int, rows: int, columns: int) -> str:
@@ -173,12 +178,21 @@ class _Level:
     """One stride's tensors by name, and its buffers: the gathered rows of a frame may be 100 KB."""
 
     def __init__(
-        self, scores: str, sides: str, stride: int, columns: int, tensor: NDArray[Any]
+        self,
+        scores: str,
+        sides: str,
+        stride: int,
+        cells: tuple[int, int],
+        offset: float,
+        tensor: NDArray[Any],
     ) -> None:
-        self.scores, self.sides, self.stride, self.columns = scores, sides, stride, columns
+        self.scores, self.sides, self.stride = scores, sides, stride
         self.best = np.empty(tensor.shape[1], tensor.dtype)
         self.mask = np.empty(tensor.shape[1], np.bool_)
         self.rows, self.bins, self.weights = _Buffer(), _Buffer(), _Buffer()
+        self._planes, self._anchors = _Buffer(), _Buffer()
+        # Each cell's anchor x, y in strides, as planes: (2, cells).
+        self._centres = np.indices(cells)[::-1].reshape(2, -1) + offset
 
     def distances(
         self, sides: NDArray[Any], chosen: NDArray[np.intp], bins: int
@@ -195,16 +209,19 @@ class _Level:
         mean /= weights.sum(axis=1)
         return mean.reshape(-1, 4)
 
-    def boxes(
-        self, cells: NDArray[np.intp], distances: NDArray[np.float32], offset: float
-    ) -> NDArray[np.float64]:
-        """Distances ``(N, 4)`` ltrb in strides from the cells' anchors → planes xyxy ``(4, N)``."""
-        planes = np.empty((4, len(cells)), np.float64)
+    def boxes(self, cells: NDArray[np.intp], distances: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Distances ``(N, 4)`` ltrb in strides from the cells' anchors → planes xyxy ``(4, N)``.
+
+        Valid until the next call.
+        """
+        double = np.dtype(np.float64)
+        planes = self._planes.of((4, len(cells)), double)
         np.copyto(planes, distances.T)
-        y, x = np.divmod(cells, self.columns)
-        for plane, cell, sign in zip(planes, (x, y, x, y), (-1, -1, 1, 1), strict=True):
-            plane *= sign
-            plane += cell + offset
+        planes[:2] *= -1
+        anchors = self._anchors.of((2, len(cells)), double)
+        self._centres.take(cells, axis=1, out=anchors, mode="clip")
+        planes[:2] += anchors
+        planes[2:] += anchors
         planes *= self.stride
         return planes
 
