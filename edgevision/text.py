@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import re
 import unicodedata
@@ -25,6 +24,8 @@ def printable(text: str, limit: int = 200) -> str:
 
 def markdown(text: str) -> str:
     """`printable`, and nothing in it is read as HTML, a table's border or emphasis."""
+    import html  # with its table of entities it would be a tenth of the start of every verb
+
     return re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(printable(text), quote=False))
 
 
