@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.assets import SPRITES
 from edgevision.errors import DataError
 from edgevision.frame import Image
 
@@ -23,7 +24,6 @@ CLASSES = (
     *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
 )
 SIDE = 28
-_SHEET = Path(__file__).resolve().parents[1] / "assets" / "garments.png"
 #: Darker pixels are background, unless garment lies all around them.
 _BACKGROUND = 12
 
@@ -47,7 +47,7 @@ class Garments:
 @cache
 def shipped() -> Garments:
     """The sheet in the package: as many of each class, in the classes' order, all from the *test* set."""
-    sheet: Any = cv2.imdecode(np.fromfile(_SHEET, np.uint8), cv2.IMREAD_GRAYSCALE)
+    sheet: Any = cv2.imdecode(np.fromfile(SPRITES, np.uint8), cv2.IMREAD_GRAYSCALE)
     rows, columns = sheet.shape[0] // SIDE, sheet.shape[1] // SIDE
     tiles = sheet.reshape(rows, SIDE, columns, SIDE).swapaxes(1, 2).reshape(-1, SIDE, SIDE)
     labels = np.repeat(np.arange(len(CLASSES), dtype=np.uint8), len(tiles) // len(CLASSES))
