@@ -21,7 +21,7 @@ FOLDERS |= {"converters": "edgevision.converters"}
 
 #: design.md, "Floors": from the bottom to the top. A module stands on its package's floor.
 FLOORS = [
-    "clock errors frame geometry percentiles progress results signals spec text variant",
+    "assets clock errors frame geometry percentiles progress results signals spec text variant",
     "bundle choice device engines metadata onnx_header presets registry targets",
     "cuda decoders draw metrics preprocess",
     "backends labelled sinks sources stages tasks",
