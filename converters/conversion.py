@@ -15,7 +15,7 @@ from edgevision.converters.settings import Overrides
 from edgevision.frame import Image
 from edgevision.spec import ModelSpec
 
-__all__ = ["TARGETS", "Conversion", "Made", "Order"]
+__all__ = ["TARGETS", "Conversion", "Engine", "Made", "Order"]
 
 #: Targets whose INT8 scheme this version writes.
 TARGETS = ("x86", "trt")
@@ -78,6 +78,30 @@ class Made:
 
 
 @dataclass(slots=True)
+class Engine:
+    """One way to run a variant besides onnxruntime.
+
+    Attributes:
+        variant: Id of the variant.
+        backend: Registry name.
+        compute: Precision that it executes in.
+        proof: Its agreement with fp32 in onnxruntime; None until it is proven.
+        timing: ``latency_ms`` and ``speedup``, the ratio to fp32 in onnxruntime; empty until measured.
+    """
+
+    variant: str
+    backend: str
+    compute: str
+    proof: Proof | None = None
+    timing: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """``fp32/openvino/bf16``, as ``timings.json`` has it."""
+        return f"{self.variant}/{self.backend}/{self.compute}"
+
+
+@dataclass(slots=True)
 class Conversion:
     """Everything that a report is made of."""
 
@@ -88,6 +112,7 @@ class Conversion:
     data: Data | None
     timings: dict[str, dict[str, Any]]
     golden: list[Image]
+    engines: list[Engine] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:

@@ -21,7 +21,8 @@ from edgevision.converters.bundle_writer import (
 )
 from edgevision.converters.calibration import Data, open_data
 from edgevision.converters.clean import Cleaned, clean
-from edgevision.converters.conversion import TARGETS, Conversion, Made, Order
+from edgevision.converters.conversion import TARGETS, Conversion, Engine, Made, Order
+from edgevision.converters.engines import open_engine, other_engines
 from edgevision.converters.int8_read_back import refuse_quantized
 from edgevision.converters.manifest import write_bundle
 from edgevision.converters.prove import (
@@ -84,8 +85,11 @@ def convert(order: Order, progress: Progress, data: Data | None = None) -> Conve
                 int8_variant(folder, cleaned.model, spec, target, order, data, progress)
                 for target in order.targets
             ]
-        timings = _timings(made, golden, data, progress)
-        conversion = Conversion(order, spec, cleaned.changes, made, data, timings, golden)
+        engines = []
+        if data is not None and "int8" in order.precisions:
+            engines = other_engines(made, data, order.least, progress)
+        timings = _timings(made, engines, golden, data, progress)
+        conversion = Conversion(order, spec, cleaned.changes, made, data, timings, golden, engines)
         _deliver(conversion, folder, progress)
     return conversion
 
@@ -178,12 +182,22 @@ def _some_picture(golden: Sequence[Image], data: Data | None) -> Image:
 
 
 def _timings(
-    made: Sequence[Made], golden: Sequence[Image], data: Data | None, progress: Progress
+    made: Sequence[Made],
+    engines: Sequence[Engine],
+    golden: Sequence[Image],
+    data: Data | None,
+    progress: Progress,
 ) -> dict[str, dict[str, Any]]:
-    """Inference times of all variants, fp32 first."""
+    """Inference times of all variants, fp32 first; those of other engines are kept with them."""
+    by_id = {m.variant.id: m for m in made}
     with ExitStack() as stack:
-        models = {m.variant.id: stack.enter_context(load(m.variant)) for m in made}
-        return compare_speed(models, _some_picture(golden, data), progress)
+        models = {name: stack.enter_context(load(m.variant)) for name, m in by_id.items()}
+        for engine in engines:
+            models[engine.name] = stack.enter_context(open_engine(engine, by_id[engine.variant]))
+        found = compare_speed(models, _some_picture(golden, data), progress)
+    for engine in engines:
+        engine.timing = found.pop(engine.name)
+    return found
 
 
 def _deliver(conversion: Conversion, folder: Path, progress: Progress) -> None:

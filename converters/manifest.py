@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from edgevision import __version__
 from edgevision.benchmarks.environment import read_environment
 from edgevision.bundle import MANIFEST, SCHEMA, hash_file
 from edgevision.converters.bundle_writer import write_json
-from edgevision.converters.conversion import Conversion, Made
+from edgevision.converters.conversion import Conversion, Engine, Made
 from edgevision.converters.onnx_file import data_files
-from edgevision.converters.prove import load
+from edgevision.converters.prove import Proof, load
 from edgevision.converters.report import report_json
 from edgevision.converters.report_markdown import report_markdown
 from edgevision.device import cpu_features
@@ -52,7 +53,12 @@ def write_bundle(
     write_json(folder / "report.json", report_json(conversion))
     (folder / "report.md").write_text(report_markdown(conversion), encoding="utf-8")
     write_json(
-        folder / "timings.json", {"variants": conversion.timings, "environment": read_environment()}
+        folder / "timings.json",
+        {
+            "variants": conversion.timings,
+            "triples": {engine.name: engine.timing for engine in conversion.engines},
+            "environment": read_environment(),
+        },
     )
     if rejected:
         return
@@ -123,7 +129,7 @@ def _manifest(
         "name": order.output.stem,
         "task": spec.task,
         "labels": list(spec.labels),
-        "variants": [_entry(made) for made in kept],
+        "variants": [_entry(made, conversion.engines) for made in kept],
         "default": _defaults(kept),
         "golden": golden,
         "files": {name: hash_file(folder / name) for name in others},
@@ -131,8 +137,9 @@ def _manifest(
     }
 
 
-def _entry(made: Made) -> dict[str, Any]:
+def _entry(made: Made, engines: Sequence[Engine]) -> dict[str, Any]:
     variant = made.variant
+    own = [] if made.proof is None else [_verified("ort", variant.precision, made.proof)]
     return {
         "id": variant.id,
         "precision": variant.precision,
@@ -142,19 +149,24 @@ def _entry(made: Made) -> dict[str, Any]:
         "targets": list(variant.targets),
         "input": variant.spec.input.to_dict(),
         "output": variant.spec.output.to_dict(),
-        "verified": [] if made.proof is None else [_verified(made)],
+        "verified": own
+        + [
+            _verified(engine.backend, engine.compute, engine.proof)
+            for engine in engines
+            if engine.variant == variant.id and engine.proof is not None
+        ],
     }
 
 
-def _verified(made: Made) -> dict[str, Any]:
-    proof = made.proof.agreement if made.proof else {}
+def _verified(backend: str, compute: str, proof: Proof) -> dict[str, Any]:
+    found = proof.agreement
     return {
-        "backend": "ort",
-        "compute": made.variant.precision,
-        "metric": proof["metric"],
-        "value": proof["value"],
-        "samples": proof["samples"],
-        "verdict": proof["verdict"],
+        "backend": backend,
+        "compute": compute,
+        "metric": found["metric"],
+        "value": found["value"],
+        "samples": found["samples"],
+        "verdict": found["verdict"],
     }
 
 
@@ -162,6 +174,11 @@ def _defaults(kept: list[Made]) -> dict[str, str]:
     """What runs where nothing is asked for: the int8 variant written and proven for that kind of machine."""
     proven = {target: made.variant.id for made in kept for target in made.variant.targets}
     return {"x86": "fp32", "arm": "fp32", **proven}
+
+
+def _engines(conversion: Conversion) -> tuple[str, ...]:
+    """The other engines' packages: they are called like the backend."""
+    return tuple(sorted({engine.backend for engine in conversion.engines}))
 
 
 def _provenance(conversion: Conversion) -> dict[str, Any]:
@@ -176,7 +193,7 @@ def _provenance(conversion: Conversion) -> dict[str, Any]:
         "tools": {
             "edgevision": __version__,
             "opencv": cv2.__version__,
-            **{p: metadata.version(p) for p in packages},
+            **{p: metadata.version(p) for p in packages + _engines(conversion)},
         },
         "cpu_features": [f for f in _FEATURES if f in cpu_features()],
         "options": {

@@ -81,19 +81,27 @@ class Proof:
         return float(self.agreement["value"])
 
 
-def load(variant: Variant, *, own_score: bool = False) -> Model:
-    """A variant on onnxruntime, decoding from the lowest score that the proof counts.
+def load(
+    variant: Variant, *, own_score: bool = False, backend: str = "ort", compute: str | None = None
+) -> Model:
+    """A variant, decoding from the lowest score that the proof counts.
 
     Args:
         variant: Its file may lie anywhere.
         own_score: Decode from the variant's own score instead.
+        backend: Engine to run it in.
+        compute: Precision to execute in; None is the engine's exact one.
     """
     params = dict(variant.spec.output.params)
     if variant.spec.task == "detect" and not own_score:
         params["score"] = min(min(THRESHOLDS), float(params.get("score", 1.0)))
     bundle = Bundle(variant.file, variant.id, "", {variant.id: variant}, {})
     return load_variant(
-        bundle, Choice(variant, "proof"), BackendOptions(), backend="ort", params=params
+        bundle,
+        Choice(variant, "proof"),
+        BackendOptions(compute=compute),
+        backend=backend,
+        params=params,
     )
 
 

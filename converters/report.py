@@ -20,6 +20,7 @@ def report_json(conversion: Conversion) -> dict[str, Any]:
         "changes": conversion.changes,
         "inputs_fed_with_zeros": zero_inputs(conversion),
         "variants": {made.variant.id: _variant(made) for made in conversion.made},
+        "engines": {e.name: e.proof.agreement for e in conversion.engines if e.proof is not None},
         "calibration": _calibration(conversion),
         "verdict": _overall(conversion),
     }

@@ -14,7 +14,8 @@ from edgevision.converters.prove import (
     one_sided,
 )
 from edgevision.converters.report import recipe, zero_inputs
-from edgevision.text import counted, markdown, printable, score_text, size_text
+from edgevision.converters.report_outputs import code, outputs_table
+from edgevision.text import counted, markdown, score_text, size_text
 
 __all__ = ["report_markdown"]
 
@@ -41,6 +42,7 @@ def report_markdown(conversion: Conversion) -> str:
         _zeros_text(conversion),
         _table(conversion),
         _speed_note(conversion),
+        _engines_section(conversion),
         _data_section(conversion),
         *(_variant_section(made, conversion) for made in conversion.made if made.proof is not None),
         _changes_section(conversion),
@@ -92,7 +94,7 @@ def _lacking(agreement: dict[str, Any]) -> str:
         )
         lines.append(f" That rests on only {seen}; a verdict needs at least {least}.")
     if one_sided(agreement) and pictures:
-        best = _code(agreement["commonest"] or "nothing")
+        best = code(agreement["commonest"] or "nothing")
         lines.append(
             f" fp32 says {best} in {agreement['commonest_frames']} of {pictures} pictures: a model that "
             "always says so would agree as often. A verdict needs pictures of several classes, "
@@ -113,8 +115,8 @@ def _model_text(conversion: Conversion) -> str:
     size = "any size" if spec.input.size is None else "×".join(map(str, spec.input.size))
     classes = f", {len(spec.labels)} classes" if spec.labels else ""
     return (
-        f"From {_code(conversion.order.model.name)}: {markdown(spec.task)} with decoder "
-        f"{_code(spec.output.decoder)}{classes}, on {size} {spec.input.colour} pictures ({spec.input.resize})."
+        f"From {code(conversion.order.model.name)}: {markdown(spec.task)} with decoder "
+        f"{code(spec.output.decoder)}{classes}, on {size} {spec.input.colour} pictures ({spec.input.resize})."
     )
 
 
@@ -122,9 +124,9 @@ def _zeros_text(conversion: Conversion) -> str:
     names = zero_inputs(conversion)
     if not names:
         return ""
-    shown = ", ".join(map(_code, names[:_LISTED])) + (", …" if len(names) > _LISTED else "")
+    shown = ", ".join(map(code, names[:_LISTED])) + (", …" if len(names) > _LISTED else "")
     return (
-        f"⚠️ Inputs fed with zeros: {shown}. Only {_code(str(conversion.spec.input.tensor))} takes pictures; "
+        f"⚠️ Inputs fed with zeros: {shown}. Only {code(str(conversion.spec.input.tensor))} takes pictures; "
         "calibration, proof and `edgevision run` leave the others at zero, so what is said here holds for "
         "zeros alone."
     )
@@ -173,6 +175,27 @@ def _speed_note(conversion: Conversion) -> str:
     return "\n".join(lines)
 
 
+def _engines_section(conversion: Conversion) -> str:
+    """Other engines on this machine; `run` takes the fastest proven one by itself."""
+    proven = [(e, e.proof) for e in conversion.engines if e.proof is not None]
+    if not proven:
+        return ""
+    rows = [
+        "## In other engines",
+        "",
+        "| variant | engine | executes in | agreement with fp32 | median inference | speed |",
+        "| --- | --- | --- | --- | ---: | ---: |",
+    ]
+    for engine, proof in proven:
+        rows.append(
+            f"| {markdown(engine.variant)} | {engine.backend} | {engine.compute} | "
+            f"{score_text(proof.value)} {_VERDICTS[proof.verdict]} | "
+            f"{engine.timing['latency_ms']['p50']:.2f} ms | {engine.timing['speedup']:.2f}× |"
+        )
+    rows += ["", "`edgevision run` takes the fastest that passed, unless told otherwise."]
+    return "\n".join(rows)
+
+
 def _data_section(conversion: Conversion) -> str:
     data = conversion.data
     if data is None:
@@ -185,7 +208,7 @@ def _data_section(conversion: Conversion) -> str:
     lines = [
         "## Data",
         "",
-        f"{_code(data.name)}, a {data.kind}, split into {how}, so nothing that was calibrated on was proven on:",
+        f"{code(data.name)}, a {data.kind}, split into {how}, so nothing that was calibrated on was proven on:",
         "",
         f"- calibrated on {data.calibration.count} pictures (digest `{data.digest[:16]}…`)",
         f"- chose among recipes on {data.selection.count}"
@@ -207,7 +230,7 @@ def _variant_section(made: Made, conversion: Conversion) -> str:
     parts = [
         f"## {markdown(made.variant.id)}",
         _agreement_text(made),
-        _outputs_table(made),
+        outputs_table(made),
         _recipes_text(made, conversion),
         _float_text(made),
     ]
@@ -231,43 +254,6 @@ def _agreement_text(made: Made) -> str:
         f"Of those the variant finds {agreement['recall']:.1%}{', and ' if right else ''}{right} "
         f"(same class, IoU ≥ 0.5, one to one). F1 is {at}."
     )
-
-
-def _outputs_table(made: Made) -> str:
-    """Raw outputs, the worst first: what to look at when the agreement is low."""
-    rows = ["| output | cosine | signal to noise |", "| --- | ---: | ---: |"]
-    outputs = made.proof.outputs if made.proof else {}
-    worst = sorted(outputs.items(), key=lambda item: item[1]["cosine"] or 0.0)
-    rows += [f"| {_code(name)} | {_closeness(found)} |" for name, found in worst[:_LISTED]]
-    if len(worst) > _LISTED:
-        rows.append(f"| … and {len(worst) - _LISTED} more | | |")
-    notes = [note for name, found in worst[:_LISTED] for note in _left_out(name, found)]
-    return "\n".join([*rows, "", *notes] if notes else rows)
-
-
-def _closeness(found: dict[str, float | None]) -> str:
-    """The cells for cosine and signal to noise."""
-    cosine, sqnr = found["cosine"], found["sqnr_db"]
-    if cosine is None:
-        return "not compared | "
-    if sqnr is None:  # infinite: no noise, or nothing else
-        return f"{cosine:.5f} | {'exact' if cosine > 0 else 'noise only'}"
-    return f"{cosine:.5f} | {sqnr:.1f} dB"
-
-
-def _left_out(name: str, found: dict[str, float | None]) -> list[str]:
-    notes = []
-    if found.get("skipped"):
-        notes.append(
-            f"- ❌ {found['skipped']} values of {_code(name)} are NaN or infinite in this variant and finite "
-            "in fp32; they are not in its numbers."
-        )
-    if found.get("sizes_differ"):
-        notes.append(
-            f"- {_code(name)} has another size than in fp32 in {found['sizes_differ']} pictures, as it follows "
-            "from what is found; these are not in its numbers."
-        )
-    return notes
 
 
 def _recipes_text(made: Made, conversion: Conversion) -> str:
@@ -324,9 +310,3 @@ def _next_section(conversion: Conversion) -> str:
         f"edgevision bench {bundle} VIDEO\n"
         f"edgevision verify {bundle}\n```"
     )
-
-
-def _code(text: str) -> str:
-    """A name in code style; in a table too, and whatever it holds."""
-    plain = printable(text).translate(str.maketrans("`|<>", "'¦‹›"))
-    return f"`{plain}`"

@@ -60,8 +60,8 @@ def test_it_lists_every_variant_with_its_own_specs(
         assert entry["input"]["tensor"] == "images"
         assert entry["output"]["decoder"] == "yolov8"
     fp32, int8, _ = manifest["variants"]
-    assert fp32["verified"] == []
-    assert int8["verified"] == [
+    assert not [v for v in fp32["verified"] if v["backend"] == "ort"], "it is the reference"
+    assert int8["verified"][:1] == [
         {"backend": "ort", "compute": "int8", "metric": "f1", "value": 1.0, "samples": 320,
          "verdict": "pass"}
     ]  # fmt: skip

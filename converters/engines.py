@@ -1,0 +1,72 @@
+"""Proves the variants in every other engine that this machine can run, so that ``auto`` may choose it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgevision.converters.calibration import Data
+from edgevision.converters.conversion import Engine, Made
+from edgevision.converters.prove import load, prove
+from edgevision.errors import BackendError, UsageError
+from edgevision.model import Model
+from edgevision.progress import Progress
+
+__all__ = ["open_engine", "other_engines"]
+
+#: Engine, and the precisions that it may execute a graph of each precision in.
+_WAYS = (("openvino", "fp32", ("fp32", "bf16")), ("openvino", "int8", ("int8",)))
+
+
+def other_engines(
+    made: Sequence[Made], data: Data, least: float, progress: Progress
+) -> list[Engine]:
+    """Every (variant, engine, precision) besides onnxruntime that opens here, with its agreement with fp32.
+
+    An engine that is not installed, that the processor is no match for or that refuses the model is left
+    out: nothing was asked of it. One that disagrees is listed with its verdict.
+
+    Args:
+        made: fp32 first; variants written for another kind of machine are not tried.
+        data: Its proof part is what is agreed on.
+        least: Agreement that passes.
+        progress: Told how far it is.
+    """
+    found = []
+    for variant, backend, compute in _triples(made):
+        engine = Engine(variant.variant.id, backend, compute)
+        try:
+            candidate = open_engine(engine, variant)
+        except (BackendError, UsageError):  # DependencyError is one of them
+            continue
+        with candidate, load(made[0].variant) as reference:
+            engine.proof = prove(
+                reference,
+                candidate,
+                data.proof,
+                total=data.proof.count,
+                least=least,
+                stage=f"{engine.name}: proving",
+                progress=progress,
+            )
+        found.append(engine)
+    return found
+
+
+def open_engine(engine: Engine, made: Made) -> Model:
+    """The variant in that engine.
+
+    Raises:
+        BackendError: The engine is not installed, or refuses the model.
+        UsageError: It cannot execute in that precision here.
+    """
+    return load(made.variant, backend=engine.backend, compute=engine.compute)
+
+
+def _triples(made: Sequence[Made]) -> list[tuple[Made, str, str]]:
+    return [
+        (one, backend, compute)
+        for one in made
+        for backend, precision, computes in _WAYS
+        for compute in computes
+        if one.variant.precision == precision and one.passed and "trt" not in one.variant.targets
+    ]
