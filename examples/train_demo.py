@@ -1,7 +1,7 @@
 """Trains the demo's detector of garments and exports it to ONNX: PyTorch on a CPU, about 45 minutes on two cores.
 
     pip install '.[convert]' torch==2.13.0
-    python examples/train_demo.py /usr/share/datasets/fashion-mnist garments.onnx [--steps 7000]
+    python examples/train_demo.py /usr/share/datasets/fashion-mnist garments.onnx [--steps 6500]
 
 The folder is that of Debian's package dataset-fashion-mnist. Only the training set is used: what is shipped
 with edgevision to be seen by the detector comes from the test set. Same seed, same threads: same weights.
@@ -267,7 +267,7 @@ def main() -> None:
     )
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--steps", type=int, default=7000)
+    parser.add_argument("--steps", type=int, default=6500)
     parser.add_argument("--belts", type=int, default=3000)
     parser.add_argument("--size", type=int, default=640)
     arguments = parser.parse_args()
