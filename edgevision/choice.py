@@ -131,11 +131,19 @@ def _kind(machine: str) -> str:
 
 def _hindrance(bundle: Bundle, variant: Variant) -> str:
     """Why a default should not run here after all; empty if nothing stands against it."""
-    if variant.id == "int8-x86" and not has_vnni():
-        return "this processor has no VNNI, where its int8 sums would saturate"
+    unsound = _unsound(variant)
+    if unsound:
+        return unsound
     speedup = _measured_speedup(bundle, variant.id)
     if variant.precision == "int8" and speedup is not None and speedup < 1:
         return f"it was measured slower than fp32 ({speedup:.2f}×)"
+    return ""
+
+
+def _unsound(variant: Variant) -> str:
+    """Why its results cannot be relied on here, in any engine."""
+    if variant.id == "int8-x86" and not has_vnni():
+        return "this processor has no VNNI, where its int8 sums would saturate"
     return ""
 
 
@@ -155,7 +163,7 @@ def _proven(bundle: Bundle) -> list[Choice]:
         if line.get("verdict") == "pass"
         and line.get("backend") in known
         and isinstance(line.get("compute"), str)
-        and not _hindrance(bundle, variant)
+        and not _unsound(variant)
     ]
 
 

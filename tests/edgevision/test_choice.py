@@ -208,3 +208,11 @@ def test_a_variant_that_is_not_there_is_no_candidate(two):
 
 def test_a_single_file_runs_in_ort(models):
     assert _names(candidates(open_bundle(models.detector))) == ["model/ort/None"]
+
+
+def test_a_variant_that_is_slow_in_one_engine_may_be_fast_in_another(measured, two):
+    measured({"int8-x86/openvino/int8": 2.0})
+    timings = json.loads((two / "timings.json").read_bytes())
+    timings["variants"]["int8-x86"]["speedup"] = 0.9
+    (two / "timings.json").write_text(json.dumps(timings))
+    assert _names(candidates(open_bundle(two))) == ["int8-x86/openvino/int8", "fp32/ort/None"]
