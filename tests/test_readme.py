@@ -73,4 +73,5 @@ def test_step_by_step_and_five_lines_of_python(test_data: Path, tmp_path: Path) 
     done = subprocess.run(  # type: ignore[call-overload]
         [sys.executable, "-c", python], **how, capture_output=True, text=True
     )
-    assert done.stdout.splitlines()[-1].startswith("794 [[")
+    assert done.stdout.startswith("0 [["), "the first frame, and what is in it"
+    assert "\n794 [[" in done.stdout, "the last"
