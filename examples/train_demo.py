@@ -5,6 +5,9 @@
 
 The folder is that of Debian's package dataset-fashion-mnist. Only the training set is used: what is shipped
 with edgevision to be seen by the detector comes from the test set. Same seed, same threads: same weights.
+
+Not shipped yet: a first run reached mAP@0.5 0.84 on belts of 960×540, and also saw bags along the bars of a
+letterbox and shirts on empty belts, because it is trained on pictures of 320×320 without bars.
 """
 
 from __future__ import annotations
