@@ -205,13 +205,21 @@ def load_variant(
 def _load_first(
     bundle: Bundle, choices: Sequence[Choice], options: BackendOptions, params: Mapping[str, Any]
 ) -> Model:
-    """The first that this machine can run; its reason says why not those before it."""
+    """The first that this machine can run; its reason, or the error if there is none, says why not the others."""
     choice, *others = choices
     try:
         return load_variant(bundle, choice, options, params=params)
     except (BackendError, UsageError) as error:
         if not others:
-            raise
+            _, separator, before = choice.reason.partition("; not ")
+            if not separator:
+                raise
+            raise type(error)(
+                f"{error.problem}; before that, not {before}",
+                received=error.received,
+                expected=error.expected,
+                hint=error.hint,
+            ) from error
         told = f"; not {choice.variant.id} in {choice.backend} ({choice.compute}): {error.problem}"
     others = [replace(other, reason=other.reason + told) for other in others]
     return _load_first(bundle, others, options, params)

@@ -1,10 +1,13 @@
 """Bytes asked of malloc a frame, from the filled frame to the result, after warm-up.
 
-    python benchmarks/studies/allocations.py BUNDLE VIDEO [--variant fp32]
+    python benchmarks/studies/allocations.py BUNDLE VIDEO [--variant fp32] [--backend openvino]
 
 Compiles malloc_counter.c with the system's C compiler and runs itself again under LD_PRELOAD. Counted are
 all threads and all libraries (Python, numpy, OpenCV, the engine). Python's objects of up to 512 bytes come
 from arenas that it keeps; with --python-malloc each of them is counted as well.
+
+Below the whole frame stands the share of each part, in a slot of its own: loading the tensor, the engine's
+run, and decoding. For OpenVINO also its bare request, started and waited for with nothing of ours around it.
 """
 
 from __future__ import annotations
@@ -16,7 +19,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 
@@ -30,6 +35,7 @@ def main() -> None:
     parser.add_argument("--variant", default="fp32")
     parser.add_argument("--hint", default="latency")
     parser.add_argument("--backend", default="ort")
+    parser.add_argument("--compute")
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--python-malloc", action="store_true")
     arguments = parser.parse_args()
@@ -48,6 +54,23 @@ def main() -> None:
         sys.exit(subprocess.run([sys.executable, *sys.argv], env=environment).returncode)
 
 
+class Counter:
+    """What malloc_counter.so has counted."""
+
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL(None)
+        for name in ("counted_bytes", "counted_calls"):
+            getattr(self._library, name).restype = ctypes.c_ulonglong
+
+    def now(self) -> tuple[int, int]:
+        """Bytes and calls so far."""
+        return self._library.counted_bytes(), self._library.counted_calls()
+
+    def since(self, mark: tuple[int, int]) -> tuple[int, int]:
+        size, calls = self.now()
+        return size - mark[0], calls - mark[1]
+
+
 def measure(arguments: argparse.Namespace) -> None:
     import edgevision
     from edgevision.preprocess import one_thread
@@ -55,28 +78,62 @@ def measure(arguments: argparse.Namespace) -> None:
     from edgevision.sources.video import VideoSource
 
     one_thread()
-    counter = ctypes.CDLL(None)
-    counter.counted_bytes.restype = counter.counted_calls.restype = ctypes.c_ulonglong
-    marks = [0, 0]
+    counter = Counter()
+    mark = counter.now()
 
     class Marked(Limited):
         def read(self, into: object) -> bool:
+            nonlocal mark
             more = super().read(into)  # type: ignore[arg-type]
-            marks[0], marks[1] = counter.counted_bytes(), counter.counted_calls()
+            mark = counter.now()
             return more
 
-    sizes: list[int] = []
-    calls: list[int] = []
-    options = {"variant": arguments.variant, "hint": arguments.hint, "backend": arguments.backend}
+    options = {name: getattr(arguments, name) for name in ("variant", "hint", "backend", "compute")}
+    image: Any = None
     with edgevision.open(arguments.bundle, **options) as model:
-        for _frame, _result in model.stream(Marked(VideoSource(arguments.video), arguments.frames)):
-            sizes.append(counter.counted_bytes() - marks[0])
-            calls.append(counter.counted_calls() - marks[1])
+        counts = []
+        for frame, _result in model.stream(Marked(VideoSource(arguments.video), arguments.frames)):
+            counts.append(counter.since(mark))
+            image = frame.image
         print(f"{model.variant.id} on {model.executed}")
-    warm = slice(10, None)
+        show("filled frame → result", counts)
+        for name, part in parts(model, image).items():
+            show(f"  {name}", [counted(counter, part) for _ in range(60)])
+
+
+def parts(model: Any, image: Any) -> dict[str, Callable[[], Any]]:
+    """What a frame's way consists of, each to be called alone."""
+    slot = model.pipeline.loaded_slot(image)
+    transform = slot.load(image)
+
+    def run() -> Any:
+        slot.submit()
+        return slot.wait()
+
+    outputs = run()
+    found = {
+        "load": lambda: slot.load(image),
+        "the engine's run": run,
+        "decode": lambda: model.pipeline._decoder.decode(outputs, 0, transform),
+    }
+    if model.backend == "openvino":
+        request = slot._request
+        found["OpenVINO's bare request"] = lambda: (request.start_async(), request.wait())
+    return found
+
+
+def counted(counter: Counter, part: Callable[[], Any]) -> tuple[int, int]:
+    mark = counter.now()
+    part()
+    return counter.since(mark)
+
+
+def show(name: str, counts: list[tuple[int, int]]) -> None:
+    """The median after ten for warm-up."""
+    sizes, calls = zip(*counts[10:], strict=True)
     print(
-        f"{len(sizes) - 10} frames after warm-up: median {statistics.median(sizes[warm]) / 1024:.1f} KiB, "
-        f"max {max(sizes[warm]) / 1024:.1f} KiB, median {statistics.median(calls[warm]):.0f} calls a frame"
+        f"{name:<26} median {statistics.median(sizes) / 1024:6.1f} KiB, max {max(sizes) / 1024:6.1f} KiB, "
+        f"median {statistics.median(calls):4.0f} calls, {len(sizes)} times"
     )
 
 

@@ -14,7 +14,7 @@ from edgevision.geometry import Affine, Transform
 from edgevision.preprocess import Preprocessor
 from edgevision.spec import InputSpec, Shape, TensorSpec
 
-__all__ = ["InputBuffers", "concrete_shape", "image_input"]
+__all__ = ["InputBuffers", "closed", "concrete_shape", "image_input"]
 
 
 def image_input(spec: InputSpec, inputs: Mapping[str, TensorSpec]) -> TensorSpec:
@@ -68,6 +68,11 @@ def concrete_shape(tensor: TensorSpec, wanted: Shape | None) -> tuple[int, ...]:
     return tuple(dim if isinstance(dim, int) else 1 for dim in wanted)
 
 
+def closed() -> BackendError:
+    """What a session or slot says when its model has been closed."""
+    return BackendError("the model is closed", hint="open it again")
+
+
 class InputBuffers:
     """The input tensors of one slot, and the state that says which call may come next.
 
@@ -88,7 +93,7 @@ class InputBuffers:
         self._loaders = {picture.name: Preprocessor(spec, self.arrays[picture.name])}
         self._spec = spec
         self.rows = len(self.arrays[picture.name])
-        self._submitted = False
+        self._submitted = self._closed = False
 
     def load(
         self, image: Image, *, row: int = 0, region: Affine | None = None, input: str | None = None
@@ -113,6 +118,8 @@ class InputBuffers:
 
     def submitting(self) -> None:
         self._idle("submit")
+        if self._closed:
+            raise closed()
         self._submitted = True
 
     def waiting(self) -> None:
@@ -121,6 +128,10 @@ class InputBuffers:
                 "wait() without submit()", expected="load, submit, wait, in that order"
             )
         self._submitted = False
+
+    def close(self) -> None:
+        """Nothing is submitted any more; what is under way can still be waited for."""
+        self._closed = True
 
     def _array(self, name: str) -> NDArray[Any]:
         try:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.backends import BackendOptions, Executed, Variant
-from edgevision.backends._slot import InputBuffers, concrete_shape
+from edgevision.backends._slot import InputBuffers, closed, concrete_shape
 from edgevision.errors import BackendError
 from edgevision.frame import Image
 from edgevision.geometry import Affine, Transform
@@ -54,7 +54,7 @@ class FakeSession:
 
     def slot(self, shapes: Mapping[str, Shape] | None = None) -> FakeSlot:
         if self.closed:
-            raise BackendError("the model is closed", hint="open it again")
+            raise closed()
         return FakeSlot(self, shapes or {})
 
     def attach(self) -> AbstractContextManager[None]:
@@ -86,8 +86,10 @@ class FakeSlot:
         self._inputs.put(input, value)
 
     def submit(self, rows: int | None = None) -> None:  # noqa: ARG002 - the seam's signature
-        self._inputs.submitting()
         session = self._session
+        if session.closed:
+            raise closed()
+        self._inputs.submitting()
         number, session.runs = session.runs, session.runs + 1
         time.sleep(session.extra.get("delay_s", 0.0))
         if session.extra.get("fail_at") == number:

@@ -7,13 +7,11 @@ asked for, or proven for the bundle. Properties: https://docs.openvino.ai/2024/a
 from __future__ import annotations
 
 import math
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 from weakref import WeakSet
@@ -22,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.backends import BackendOptions, Executed, Variant
-from edgevision.backends._slot import InputBuffers, concrete_shape
-from edgevision.bundle import hash_file
+from edgevision.backends._model_cache import cache_folder, seal
+from edgevision.backends._slot import InputBuffers, closed, concrete_shape
 from edgevision.device import cpu_count
 from edgevision.errors import BackendError, DependencyError, UsageError
 from edgevision.frame import Image
@@ -40,7 +38,9 @@ try:
     import openvino as ov
 except ImportError as error:
     raise DependencyError(
-        "backend 'openvino' needs openvino", hint="pip install 'edgevision[openvino]'"
+        "backend 'openvino' needs openvino",
+        received=str(error),
+        hint="pip install 'edgevision[openvino]'",
     ) from error
 finally:
     del sys.modules["openvino_telemetry"]
@@ -139,7 +139,7 @@ class OpenVinoSession:
 
     def slot(self, shapes: Mapping[str, Shape] | None = None) -> OpenVinoSlot:
         if self._compiled is None:
-            raise _closed()
+            raise closed()
         slot = OpenVinoSlot(
             self._compiled.create_infer_request(),
             self._ports,
@@ -209,10 +209,13 @@ class OpenVinoSlot:
     def submit(self, rows: int | None = None) -> None:  # noqa: ARG002 - a fixed shape runs all its rows
         self._inputs.submitting()
         try:
-            self._start()
-        except BaseException:
+            self._request.start_async()
+        except BaseException as error:
             self._inputs.waiting()  # nothing is under way: a wait() would hand out older outputs
+            if isinstance(error, RuntimeError):
+                raise BackendError(f"OpenVINO failed: {_one_line(error)}") from error
             raise
+        self._running = True
 
     def wait(self, timeout_s: float | None = None) -> Mapping[str, NDArray[Any]]:
         if self._running and not self._ended(timeout_s):
@@ -227,17 +230,9 @@ class OpenVinoSlot:
         """Waits for the run that is under way, and lets go of the engine; its outputs can still be had."""
         if self._running:
             self._ended(None)
+        self._inputs.close()
         self._open.clear()
         self._request = None
-
-    def _start(self) -> None:
-        if self._request is None:
-            raise _closed()
-        try:
-            self._request.start_async()
-        except RuntimeError as error:
-            raise BackendError(f"OpenVINO failed: {_one_line(error)}") from error
-        self._running = True
 
     def _ended(self, timeout_s: float | None) -> bool:
         """Waits for the run and takes what came of it: outputs or a failure; False if it still runs."""
@@ -297,12 +292,16 @@ def _wanted_precision(variant: Variant, compute: str | None, capabilities: Seque
 
 
 def _compile(core: Any, variant: Variant, config: Mapping[str, Any]) -> Any:
-    folder = _cache_folder(variant)
+    folder = cache_folder("openvino", _VERSION, variant, config)
     if folder is not None:
+        kept = {**config, "CACHE_DIR": str(folder)}
         try:
-            return core.compile_model(str(variant.file), _CPU, {**config, "CACHE_DIR": folder})
+            compiled = core.compile_model(str(variant.file), _CPU, kept)
+            if not compiled.get_property("LOADED_FROM_CACHE"):
+                seal(folder)
+            return compiled
         except RuntimeError:
-            pass  # the model, or what the cache holds: without the cache it shows
+            pass  # the model, or what became of the cache: without the cache it shows
     try:
         return core.compile_model(str(variant.file), _CPU, dict(config))
     except RuntimeError as error:
@@ -310,22 +309,6 @@ def _compile(core: Any, variant: Variant, config: Mapping[str, Any]) -> Any:
             f"OpenVINO cannot load {variant.file.name}: {_one_line(error)}",
             hint="--backend ort runs it, if onnxruntime knows its operators",
         ) from error
-
-
-def _cache_folder(variant: Variant) -> str | None:
-    """Where compiled models are kept: the user's cache, by version and model; None if it cannot be written.
-
-    https://specifications.freedesktop.org/basedir-spec/latest/: a relative path in the variable is ignored.
-    """
-    try:
-        told = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        base = told if told.is_absolute() else Path.home() / ".cache"
-        key = variant.sha256 or hash_file(variant.file)
-        folder = base / "edgevision" / "openvino" / _VERSION / key[:32]
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # RuntimeError: there is no home
-        return None
-    return str(folder) if os.access(folder, os.R_OK | os.W_OK | os.X_OK) else None
 
 
 def _executed(compiled: Any, variant: Variant, wanted: str) -> Executed:
@@ -391,10 +374,6 @@ def _tensor(written: TensorSpec, port: Port | None) -> TensorSpec:
 
 def _symbol(written: int | str | None, axis: int) -> str:
     return written if isinstance(written, str) else f"dim{axis}"
-
-
-def _closed() -> BackendError:
-    return BackendError("the model is closed", hint="open it again")
 
 
 def _one_line(error: Exception) -> str:

@@ -8,13 +8,14 @@ from concurrent.futures import wait as wait_for
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.backends import BackendOptions, Executed, Variant
 from edgevision.backends._ort_message import plain_message
-from edgevision.backends._slot import InputBuffers
+from edgevision.backends._slot import InputBuffers, closed
 from edgevision.device import cpu_count
 from edgevision.errors import BackendError, DependencyError, UsageError
 from edgevision.frame import Image
@@ -25,7 +26,9 @@ try:
     import onnxruntime as ort
 except ImportError as error:  # pragma: no cover - exercised by a test in a bare environment
     raise DependencyError(
-        "backend 'ort' needs onnxruntime", hint="pip install 'edgevision[run]'"
+        "backend 'ort' needs onnxruntime",
+        received=str(error),
+        hint="pip install 'edgevision[run]'",
     ) from error
 
 __all__ = ["OrtBackend", "plugin"]
@@ -89,6 +92,7 @@ class OrtSession:
                 hint="'edgevision inspect' shows what the file holds",
             ) from error
         self._session: ort.InferenceSession | None = session
+        self._slots: WeakSet[OrtSlot] = WeakSet()
         self._spec = variant.spec.input
         self.inputs = MappingProxyType({a.name: _tensor(a) for a in session.get_inputs()})
         self.outputs = MappingProxyType({a.name: _tensor(a) for a in session.get_outputs()})
@@ -109,10 +113,12 @@ class OrtSession:
 
     def slot(self, shapes: Mapping[str, Shape] | None = None) -> OrtSlot:
         if self._session is None:
-            raise BackendError("the model is closed", hint="open it again")
-        return OrtSlot(
+            raise closed()
+        slot = OrtSlot(
             self._session, self._spec, self.inputs, self.outputs, shapes or {}, self._pool
         )
+        self._slots.add(slot)
+        return slot
 
     def attach(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -120,7 +126,9 @@ class OrtSession:
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown()
-        self._session = None  # onnxruntime frees it with the last slot
+        for slot in list(self._slots):
+            slot.release()
+        self._session = None
 
 
 class OrtSlot:
@@ -141,15 +149,17 @@ class OrtSlot:
     ) -> None:
         self._session = session
         self._inputs = InputBuffers(spec, inputs, shapes)
-        self._specs = outputs
+        # An output that is an input is handed through: bound, it would stay as it is (onnxruntime 1.31.1).
+        through = {name: self._inputs.arrays[name] for name in outputs if name in inputs}
+        self._specs = {name: tensor for name, tensor in outputs.items() if name not in through}
         self.rows = self._inputs.rows
         self._binding = session.io_binding()
         for name, array in self._inputs.arrays.items():
             self._binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        self._arrays: dict[str, NDArray[Any]] = {}
+        self._arrays: dict[str, NDArray[Any]] = through
         self._open: list[str] = []  # outputs that onnxruntime allocates for now
         self._learn = True
-        for name, tensor in outputs.items():
+        for name, tensor in self._specs.items():
             self._bind(name, _numbers(tensor.shape))
         self._results = MappingProxyType(self._arrays)
         self._pool = pool
@@ -172,8 +182,8 @@ class OrtSlot:
                 self._running = self._pool.submit(self._run)
         except BaseException as error:
             self._inputs.waiting()  # nothing is under way: a wait() would hand out older outputs
-            if isinstance(error, RuntimeError):
-                raise BackendError("submit() on a session that is closed") from error
+            if isinstance(error, RuntimeError):  # of the pool: there is no thread for it
+                raise BackendError(f"the inference cannot be started: {error}") from error
             raise
 
     def wait(self, timeout_s: float | None = None) -> Mapping[str, NDArray[Any]]:
@@ -187,6 +197,11 @@ class OrtSlot:
         self._inputs.waiting()
         running.result()
         return self._results
+
+    def release(self) -> None:
+        """Lets go of the engine; the outputs of the last run can still be had."""
+        self._inputs.close()
+        self._session = self._binding = None
 
     def _bind(self, name: str, shape: tuple[int, ...] | None) -> None:
         if shape is None:

@@ -13,6 +13,7 @@ from edgevision.errors import (
     BundleError,
     DataError,
     DependencyError,
+    EdgevisionError,
     SpecError,
     UsageError,
 )
@@ -242,6 +243,14 @@ def test_auto_tries_one_after_another(proven, broken_engine):
             "proven, and measured at 1.50× fp32"
             "; not fp32 in openvino (bf16): broken; not fp32 in openvino (fp32): broken"
         )
+
+
+def test_when_nothing_runs_every_refusal_is_told(proven, broken_engine):
+    broken_engine(BackendError("no bf16 here"))
+    with pytest.raises(
+        EdgevisionError, match=r"before that, not fp32 in openvino \(bf16\): no bf16 here"
+    ):
+        ev.open(proven({"fp32/openvino/bf16": 2.0}), compute="bf16")
 
 
 def test_a_damaged_bundle_is_no_reason_to_fall_back(proven):
