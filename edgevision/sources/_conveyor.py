@@ -76,6 +76,7 @@ class Conveyor:
         height: Likewise.
         fps: Frames a second.
         side: Of a garment's photograph at scale 1, pixels; None is `SIDE` of the height.
+        distance: Mean distance of one garment to the next, in such sides.
     """
 
     labels = CLASSES
@@ -88,11 +89,12 @@ class Conveyor:
         height: int,
         fps: float = 30.0,
         side: float | None = None,
+        distance: float = DISTANCE,
     ) -> None:
         self._garments, self._seed, self._size = garments, seed, (width, height)
         random = np.random.default_rng((seed, 0))
         self._unit = SIDE * height if side is None else side
-        self._margin = self._unit * SCALES[1]
+        self._margin, self._pace = self._unit * SCALES[1], distance * self._unit
         self._speed = float(random.uniform(*SPEED)) * width / fps
         self._phase, self._period = random.uniform(0, 2 * math.pi), random.uniform(2, 5) * fps
         self._belt = _belt(random, width, height)
@@ -159,10 +161,9 @@ class Conveyor:
 
     def _present(self, index: int) -> list[_Item]:
         """Garments of which something may be in the frame, the lowest first: later ones lie on top."""
-        pace = DISTANCE * self._unit
         begin = self._speed * index
-        first = max(0, math.floor((begin - self._margin) / pace) - 1)
-        last = math.ceil((begin + self._size[0] + self._margin) / pace) + 1
+        first = max(0, math.floor((begin - self._margin) / self._pace) - 1)
+        last = math.ceil((begin + self._size[0] + self._margin) / self._pace) + 1
         self._items = {n: self._items.get(n) or self._item(n) for n in range(first, last + 1)}
         return list(self._items.values())
 
@@ -170,7 +171,7 @@ class Conveyor:
         random = np.random.default_rng((self._seed, 2, number))
         return _Item(
             number,
-            (number + random.uniform(-SPREAD, SPREAD)) * DISTANCE * self._unit,
+            (number + random.uniform(-SPREAD, SPREAD)) * self._pace,
             float(random.uniform(*LANE)) * self._size[1],
             int(random.integers(len(self._garments))),
             float(random.uniform(*SCALES)) * self._unit,
