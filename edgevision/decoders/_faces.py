@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.decoders._nms import Scratch, nms
+from edgevision.decoders._final import without_flat
+from edgevision.decoders._greedy import FARTHEST, Greedy
+from edgevision.decoders._nms import nms
+from edgevision.decoders._params import fraction, limit
 from edgevision.geometry import Transform
 from edgevision.metrics.boxes import iou_matrix
 from edgevision.results import Detections
 
 __all__ = ["FaceSuppression"]
-
-#: Coordinates beyond this are no pixels.
-_FARTHEST = 1e7
 
 
 class FaceSuppression:
@@ -30,8 +30,9 @@ class FaceSuppression:
     """
 
     def __init__(self, iou: float, max_detections: int, *, weighted: bool = False) -> None:
-        self._iou, self._most, self._weighted = iou, max_detections, weighted
-        self._scratch = Scratch()
+        self._iou, self._most = fraction("iou", iou), limit(max_detections)
+        self._weighted = weighted
+        self._scratch = Greedy()
 
     def __call__(
         self,
@@ -62,11 +63,8 @@ class FaceSuppression:
             kept_boxes, kept_points = self._blend(boxes_xyxy, points, scores, keep)
         else:
             kept_boxes, kept_points = boxes_xyxy[keep], points[keep]
-        boxes = transform.boxes(kept_boxes)
-        found = Detections(boxes, scores[keep], ids[keep], labels, transform.points(kept_points))
-        # Clipping leaves nothing of a box that lies in the padding.
-        inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        return found if inside.all() else found.select(inside)
+        boxes, landmarks = transform.boxes(kept_boxes), transform.points(kept_points)
+        return without_flat(Detections(boxes, scores[keep], ids[keep], labels, landmarks))
 
     def _blend(
         self,
@@ -88,6 +86,6 @@ class FaceSuppression:
 def _usable(boxes: NDArray[Any], points: NDArray[Any]) -> NDArray[np.bool_]:
     """Which candidates have a box with an area, and landmarks that are numbers."""
     # Any comparison with NaN is false.
-    near = (np.abs(boxes) < _FARTHEST).all(axis=1) & (np.abs(points) < _FARTHEST).all(axis=(1, 2))
+    near = (np.abs(boxes) < FARTHEST).all(axis=1) & (np.abs(points) < FARTHEST).all(axis=(1, 2))
     fine: NDArray[np.bool_] = near & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     return fine

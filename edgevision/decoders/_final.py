@@ -1,4 +1,4 @@
-"""The last steps of decoders whose models need no suppression."""
+"""The last steps of decoders: those whose models need no suppression, and what all of them do at the end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgevision.geometry import Transform
 from edgevision.results import Detections
 
-__all__ = ["finish"]
+__all__ = ["finish", "without_flat"]
 
 
 def finish(
@@ -32,6 +32,12 @@ def finish(
     chosen = chosen[np.argsort(-scores[chosen], kind="stable")[:most]]
     boxes = transform.boxes(boxes_xyxy[chosen])
     found = Detections(boxes, scores[chosen], class_ids[chosen].astype(np.int32), labels)
-    # Clipping leaves nothing of a box that lies in the padding.
-    inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    return found if inside.all() else found.select(inside)
+    return without_flat(found)
+
+
+def without_flat(found: Detections) -> Detections:
+    """Without boxes that have no area: clipping leaves nothing of one that lies in the padding."""
+    longer = found.boxes_xyxy[:, 2:] > found.boxes_xyxy[:, :2]
+    if longer.all():
+        return found
+    return found.select(np.logical_and(longer[:, 0], longer[:, 1]))

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.decoders._buffers import Buffer
+
 __all__ = ["Candidates", "ObjectnessScratch", "to_corners"]
 
 _OBJECTNESS = 4
@@ -53,9 +55,9 @@ class ObjectnessScratch:
         dtype: np.dtype[Any],
         wanted: tuple[int, ...] | None,
     ) -> None:
-        self._channels, self._first = _FIXED + classes, first
+        self._first = first
         self._mask = np.empty(anchors, np.bool_)
-        self._values, self._scores = np.empty(0, dtype), np.empty(0, dtype)
+        self._part, self._by_class = Buffer(dtype), Buffer(dtype)
         self._wanted = None if wanted is None else np.isin(np.arange(classes), wanted)
 
     def candidates(self, values: NDArray[Any], threshold: float) -> Candidates | None:
@@ -64,9 +66,10 @@ class ObjectnessScratch:
         chosen = np.greater_equal(objectness, threshold, out=self._mask).nonzero()[0]
         if len(chosen) == 0:
             return None
-        part = self._gather(values, chosen)
+        part = self._part.take(values, chosen, axis=1 if self._first else 0)
+        part = part.T if self._first else part
         # `argmax` copies what is not contiguous, so that copy is made here, into a buffer.
-        by_class = self._scores[: len(chosen) * (self._channels - _FIXED)].reshape(len(chosen), -1)
+        by_class = self._by_class.of(len(chosen), part.shape[1] - _FIXED)
         np.copyto(by_class, part[:, _FIXED:])
         ids = by_class.argmax(axis=1)
         scores = by_class[np.arange(len(ids)), ids].astype(np.float32)
@@ -80,20 +83,6 @@ class ObjectnessScratch:
         planes = np.empty((4, len(kept)), np.float64)
         np.copyto(planes, part[kept, :4].T)
         return Candidates(chosen[kept], planes, scores[kept], ids[kept])
-
-    def _gather(self, values: NDArray[Any], chosen: NDArray[np.intp]) -> NDArray[Any]:
-        """The chosen anchors' values ``(N, 5 + classes)``, valid until the next call."""
-        n = len(chosen)
-        if len(self._values) < n * self._channels:
-            self._values = np.empty(n * self._channels, self._values.dtype)
-            self._scores = np.empty(n * (self._channels - _FIXED), self._values.dtype)
-        part = self._values[: n * self._channels]
-        # Without a mode, `take` with `out` would allocate a second buffer; the indices are fine.
-        if self._first:
-            part = values.take(chosen, 1, part.reshape(self._channels, n), "clip").T
-        else:
-            part = values.take(chosen, 0, part.reshape(n, self._channels), "clip")
-        return part
 
 
 def to_corners(planes: NDArray[np.float64]) -> NDArray[np.float64]:

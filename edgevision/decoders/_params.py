@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -17,12 +18,22 @@ __all__ = [
     "flag",
     "fraction",
     "is_float",
+    "keywords",
+    "limit",
     "refuse_unknown",
+    "selection",
     "shapes",
+    "stride_list",
     "tensor_name",
     "whole",
     "wrong_layout",
 ]
+
+
+def keywords(plugin: type) -> list[str]:
+    """The parameters of a decoder's class, without the labels, which are no parameter to users."""
+    parameters = inspect.signature(plugin).parameters.values()
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "labels"]
 
 
 def refuse_unknown(decoder: str, unknown: Mapping[str, object], known: Iterable[str]) -> None:
@@ -33,6 +44,28 @@ def refuse_unknown(decoder: str, unknown: Mapping[str, object], known: Iterable[
             received=", ".join(sorted(unknown)),
             expected=f"only: {', '.join(known)}",
         )
+
+
+def selection(
+    labels: tuple[str, ...], score: object, classes: object = None
+) -> tuple[tuple[str, ...], float, tuple[int, ...] | None]:
+    """What all detectors have: the labels, the least score, and the class ids to keep (None: all)."""
+    labels = tuple(labels)
+    return labels, fraction("score", score), class_mask(classes, labels)
+
+
+def limit(value: object) -> int:
+    """The parameter ``max_detections``."""
+    return whole("max_detections", value, 1, 100_000)
+
+
+def stride_list(value: Any, *, repeated: bool = False) -> tuple[int, ...]:
+    """The parameter ``strides``: pixels a cell of each grid; they differ unless they may be repeated."""
+    expected = f"a list of {'' if repeated else 'different '}whole numbers, such as [8, 16, 32]"
+    _check(isinstance(value, list | tuple) and len(value) > 0, "strides", value, expected)
+    found = tuple(whole("strides", stride, 1, 1024) for stride in value)
+    _check(repeated or len(set(found)) == len(found), "strides", value, expected)
+    return found
 
 
 def fraction(name: str, value: object) -> float:

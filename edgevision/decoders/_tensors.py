@@ -14,6 +14,7 @@ from edgevision.errors import SpecError
 __all__ = [
     "OneTensor",
     "channels_first",
+    "grid",
     "logit",
     "names",
     "row_of",
@@ -45,6 +46,11 @@ class OneTensor:
             raise wrong_layout(self._decoder, outputs, f"{self._layout}, called {self._name!r}")
         return row_of(tensor, row, 2)
 
+    def shape(self, outputs: Mapping[str, NDArray[Any]]) -> tuple[int, ...]:
+        """The whole tensor's, for messages, once `row` has found it."""
+        assert self._name is not None
+        return outputs[self._name].shape
+
     def _only(self, outputs: Mapping[str, NDArray[Any]]) -> str:
         for dims in (3, 2):
             fitting = [n for n, a in outputs.items() if a.ndim == dims and is_float(a)]
@@ -57,7 +63,11 @@ class OneTensor:
 
 
 def channels_first(
-    decoder: str, shape: Sequence[int], channels: int | None, layout: str, values: NDArray[Any]
+    decoder: str,
+    shape: Sequence[int],
+    channels: int | None,
+    layout: str,
+    outputs: Mapping[str, NDArray[Any]],
 ) -> bool:
     """Whether ``(channels, anchors)`` was seen, and not ``(anchors, channels)``.
 
@@ -68,8 +78,14 @@ def channels_first(
         return a == channels
     if a == b:
         told = f"{layout}; in a square it cannot be told which"
-        raise wrong_layout(decoder, {"output": values}, told)
+        raise wrong_layout(decoder, outputs, told)
     return a < b
+
+
+def grid(tensor_hw: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Rows and columns of a feature map."""
+    # Rounded up, as convolutions with stride and padding do.
+    return -(-tensor_hw[0] // stride), -(-tensor_hw[1] // stride)
 
 
 def row_of(tensor: NDArray[Any], row: int, dims: int) -> NDArray[Any]:

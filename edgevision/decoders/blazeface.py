@@ -13,28 +13,20 @@ from edgevision.decoders._faces import FaceSuppression
 from edgevision.decoders._params import (
     check_class_count,
     choice,
-    fraction,
+    keywords,
     refuse_unknown,
+    selection,
+    stride_list,
     whole,
     wrong_layout,
 )
-from edgevision.decoders._tensors import logit, row_of, row_shapes, seen, sigmoid
-from edgevision.errors import SpecError
+from edgevision.decoders._tensors import grid, logit, row_of, row_shapes, seen, sigmoid
 from edgevision.geometry import Transform
 from edgevision.results import Detections
 
 __all__ = ["BlazeFace", "plugin"]
 
 _NAME = "blazeface"
-_PARAMS = (
-    "score",
-    "iou",
-    "max_detections",
-    "strides",
-    "anchors_per_stride",
-    "key_points",
-    "suppression",
-)
 #: ``score_clipping_thresh`` of MediaPipe's face detection graphs.
 _CLIP = 100.0
 
@@ -78,12 +70,11 @@ class BlazeFace:
         suppression: str = "weighted",
         **unknown: object,
     ) -> None:
-        refuse_unknown(_NAME, unknown, _PARAMS)
-        self.labels = tuple(labels)
-        self.score = fraction("score", score)
+        refuse_unknown(_NAME, unknown, keywords(BlazeFace))
+        self.labels, self.score, _ = selection(labels, score)
         self._suppress = FaceSuppression(
-            fraction("iou", iou),
-            whole("max_detections", max_detections, 1, 100_000),
+            iou,
+            max_detections,
             weighted=choice("suppression", suppression, ("weighted", "plain")) == "weighted",
         )
         per_stride = whole("anchors_per_stride", anchors_per_stride, 1, 16)
@@ -153,7 +144,7 @@ plugin = BlazeFace
 
 def _anchors(tensor_hw: tuple[int, int], stride: int, count: int) -> NDArray[np.float64]:
     """Centres ``(cells · count, 2)`` x, y in tensor pixels, cell by cell."""
-    rows, columns = (-(-side // stride) for side in tensor_hw)
+    rows, columns = grid(tensor_hw, stride)
     y, x = np.divmod(np.arange(rows * columns).repeat(count), columns)
     centres = np.stack([x, y], axis=1) + 0.5
     return centres * (tensor_hw[1] / columns, tensor_hw[0] / rows)
@@ -161,11 +152,5 @@ def _anchors(tensor_hw: tuple[int, int], stride: int, count: int) -> NDArray[np.
 
 def _grouped(value: object) -> list[tuple[int, int]]:
     """Each stride and how often it is listed; equal ones share a grid, as in MediaPipe."""
-    if not isinstance(value, list | tuple) or not value:
-        raise SpecError(
-            "the decoder's parameter 'strides' is not usable",
-            received=repr(value)[:200],
-            expected="a list of whole numbers, such as [16, 32, 32, 32]",
-        )
-    strides = [whole("strides", stride, 1, 1024) for stride in value]
+    strides = stride_list(value, repeated=True)
     return [(stride, len(list(same))) for stride, same in groupby(strides)]

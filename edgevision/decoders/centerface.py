@@ -11,19 +11,18 @@ from numpy.typing import NDArray
 from edgevision.decoders._faces import FaceSuppression
 from edgevision.decoders._params import (
     check_class_count,
-    fraction,
+    keywords,
     refuse_unknown,
-    whole,
+    selection,
     wrong_layout,
 )
-from edgevision.decoders._tensors import names, row_of, row_shapes, seen
+from edgevision.decoders._tensors import grid, names, row_of, row_shapes, seen
 from edgevision.geometry import Transform
 from edgevision.results import Detections
 
 __all__ = ["CenterFace", "plugin"]
 
 _NAME = "centerface"
-_PARAMS = ("score", "iou", "max_detections", "outputs")
 _TENSORS = ("heat map", "size", "offset", "landmarks")
 _STRIDE = 4
 _POINTS = 5
@@ -60,12 +59,9 @@ class CenterFace:
         outputs: Sequence[str] | None = None,
         **unknown: object,
     ) -> None:
-        refuse_unknown(_NAME, unknown, _PARAMS)
-        self.labels = tuple(labels)
-        self.score = fraction("score", score)
-        self._suppress = FaceSuppression(
-            fraction("iou", iou), whole("max_detections", max_detections, 1, 100_000)
-        )
+        refuse_unknown(_NAME, unknown, keywords(CenterFace))
+        self.labels, self.score, _ = selection(labels, score)
+        self._suppress = FaceSuppression(iou, max_detections)
         self._named = names(_TENSORS, outputs)
         self._seen: object = None
         self._order: tuple[str, ...] = ()
@@ -95,8 +91,8 @@ class CenterFace:
 
     def _learn(self, outputs: Mapping[str, NDArray[Any]], tensor_hw: tuple[int, int]) -> None:
         """Finds the four tensors among those of a quarter of the input's size."""
-        grid = (-(-tensor_hw[0] // _STRIDE), -(-tensor_hw[1] // _STRIDE))
-        channels = {n: s[0] for n, s in row_shapes(outputs, 3).items() if s[1:] == grid}
+        cells = grid(tensor_hw, _STRIDE)
+        channels = {n: s[0] for n, s in row_shapes(outputs, 3).items() if s[1:] == cells}
         wanted = (1, 2, 2, 2 * _POINTS)
         order = self._named or tuple(
             sorted(
@@ -108,12 +104,12 @@ class CenterFace:
             raise wrong_layout(
                 _NAME,
                 outputs,
-                f"four floating point tensors (rows, 1 | 2 | 2 | 10, {grid[0]}, {grid[1]})"
+                f"four floating point tensors (rows, 1 | 2 | 2 | 10, {cells[0]}, {cells[1]})"
                 + (f", called {', '.join(self._named)}" if self._named else ""),
             )
         check_class_count(_NAME, self.labels, 1, outputs[order[0]].shape)
         self._order = order
-        self._mask = np.empty(grid, np.bool_)
+        self._mask = np.empty(cells, np.bool_)
 
 
 plugin = CenterFace

@@ -12,20 +12,20 @@ from edgevision.decoders._final import finish
 from edgevision.decoders._params import (
     check_class_count,
     choice,
-    class_mask,
-    fraction,
+    keywords,
+    limit,
     refuse_unknown,
+    selection,
     whole,
     wrong_layout,
 )
-from edgevision.decoders._tensors import logit, names, row_of, row_shapes, seen, sigmoid
+from edgevision.decoders._tensors import grid, logit, names, row_of, row_shapes, seen, sigmoid
 from edgevision.geometry import Transform
 from edgevision.results import Detections
 
 __all__ = ["CenterNet", "plugin"]
 
 _NAME = "centernet"
-_PARAMS = ("score", "classes", "max_detections", "activation", "stride", "outputs")
 _TENSORS = ("heat map", "size", "offset")
 _NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
 
@@ -64,11 +64,9 @@ class CenterNet:
         outputs: Sequence[str] | None = None,
         **unknown: object,
     ) -> None:
-        refuse_unknown(_NAME, unknown, _PARAMS)
-        self.labels = tuple(labels)
-        self.score = fraction("score", score)
-        self._wanted = class_mask(classes, self.labels)
-        self._most = whole("max_detections", max_detections, 1, 100_000)
+        refuse_unknown(_NAME, unknown, keywords(CenterNet))
+        self.labels, self.score, self._wanted = selection(labels, score, classes)
+        self._most = limit(max_detections)
         self._sigmoid = choice("activation", activation, ("sigmoid", "none")) == "sigmoid"
         self._stride = whole("stride", stride, 1, 64)
         self._named = names(_TENSORS, outputs)
@@ -103,8 +101,8 @@ class CenterNet:
 
     def _learn(self, outputs: Mapping[str, NDArray[Any]], tensor_hw: tuple[int, int]) -> None:
         """Finds the three tensors among those of the grid's size."""
-        grid = (-(-tensor_hw[0] // self._stride), -(-tensor_hw[1] // self._stride))
-        channels = {n: s[0] for n, s in row_shapes(outputs, 3).items() if s[1:] == grid}
+        cells = grid(tensor_hw, self._stride)
+        channels = {n: s[0] for n, s in row_shapes(outputs, 3).items() if s[1:] == cells}
         # A stable sort: what has other than 2 channels is the heat map, else the first one is.
         order = self._named or tuple(sorted(channels, key=lambda n: channels[n] == 2))
         found = tuple(channels.get(name) for name in order)
@@ -112,12 +110,12 @@ class CenterNet:
             raise wrong_layout(
                 _NAME,
                 outputs,
-                f"three floating point tensors (rows, classes | 2 | 2, {grid[0]}, {grid[1]})"
+                f"three floating point tensors (rows, classes | 2 | 2, {cells[0]}, {cells[1]})"
                 + (f", called {', '.join(self._named)}" if self._named else ""),
             )
         check_class_count(_NAME, self.labels, found[0], outputs[order[0]].shape)
         self._order = order
-        self._mask = np.empty((found[0], *grid), np.bool_)
+        self._mask = np.empty((found[0], *cells), np.bool_)
 
 
 plugin = CenterNet

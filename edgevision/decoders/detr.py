@@ -21,11 +21,11 @@ from edgevision.decoders._objectness import to_corners
 from edgevision.decoders._params import (
     check_class_count,
     choice,
-    class_mask,
     flag,
-    fraction,
+    keywords,
+    limit,
     refuse_unknown,
-    whole,
+    selection,
     wrong_layout,
 )
 from edgevision.decoders._tensors import names, row_of, row_shapes
@@ -36,7 +36,6 @@ from edgevision.results import Detections
 __all__ = ["Detr", "plugin"]
 
 _NAME = "detr"
-_PARAMS = ("score", "classes", "max_detections", "activation", "multi_label", "outputs")
 _LAYOUT = (
     "two floating point tensors, logits (rows, queries, classes) and boxes (rows, queries, 4), "
     "or both in one, (rows, queries, 4 + classes)"
@@ -76,11 +75,9 @@ class Detr:
         outputs: Sequence[str] | None = None,
         **unknown: object,
     ) -> None:
-        refuse_unknown(_NAME, unknown, _PARAMS)
-        self.labels = tuple(labels)
-        self.score = fraction("score", score)
-        self._wanted = class_mask(classes, self.labels)
-        self._most = whole("max_detections", max_detections, 1, 100_000)
+        refuse_unknown(_NAME, unknown, keywords(Detr))
+        self.labels, self.score, self._wanted = selection(labels, score, classes)
+        self._most = limit(max_detections)
         self._activation = choice("activation", activation, ACTIVATIONS)
         self._background = "last" if activation == "softmax" else "none"
         self._multi_label = flag("multi_label", multi_label)

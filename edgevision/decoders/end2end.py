@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from edgevision.decoders._final import finish
 from edgevision.decoders._params import (
-    class_mask,
     flag,
-    fraction,
+    keywords,
+    limit,
     refuse_unknown,
+    selection,
     tensor_name,
-    whole,
     wrong_layout,
 )
 from edgevision.decoders._tensors import OneTensor
@@ -26,7 +26,6 @@ from edgevision.results import Detections
 __all__ = ["EndToEnd", "plugin"]
 
 _NAME = "end2end"
-_PARAMS = ("score", "classes", "max_detections", "columns", "normalized", "outputs")
 _YOLO = ("x1", "y1", "x2", "y2", "score", "class")
 #: More are no ids; the largest half is smaller.
 _MOST_CLASSES = 2**15
@@ -63,11 +62,9 @@ class EndToEnd:
         outputs: str | None = None,
         **unknown: object,
     ) -> None:
-        refuse_unknown(_NAME, unknown, _PARAMS)
-        self.labels = tuple(labels)
-        self.score = fraction("score", score)
-        self._wanted = class_mask(classes, self.labels)
-        self._most = whole("max_detections", max_detections, 1, 100_000)
+        refuse_unknown(_NAME, unknown, keywords(EndToEnd))
+        self.labels, self.score, self._wanted = selection(labels, score, classes)
+        self._most = limit(max_detections)
         self._columns = _columns(columns)
         self._normalized = flag("normalized", normalized)
         shape = "" if "batch" in self._columns else "rows, "

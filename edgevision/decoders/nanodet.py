@@ -2,54 +2,42 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.decoders._best import BestClass
+from edgevision.decoders._buffers import Buffer
 from edgevision.decoders._nms import Suppression
 from edgevision.decoders._params import (
     check_class_count,
     choice,
-    class_mask,
-    flag,
     fraction,
-    is_float,
+    keywords,
     refuse_unknown,
+    selection,
+    stride_list,
     whole,
     wrong_layout,
 )
-from edgevision.errors import SpecError
+from edgevision.decoders._tensors import grid, logit, row_of, row_shapes, seen, sigmoid
 from edgevision.geometry import Transform
 from edgevision.results import Detections
 
 __all__ = ["NanoDet", "plugin"]
 
 _NAME = "nanodet"
-_PARAMS = (
-    "score",
-    "iou",
-    "classes",
-    "max_detections",
-    "class_agnostic",
-    "reg_max",
-    "strides",
-    "activation",
-    "cell_offset",
-)
 
 
 class NanoDet:
     """For each stride, scores ``(rows, cells, C)`` and sides ``(rows, cells, 4 · (reg_max + 1))``.
 
     A side's distance from the centre of its cell is the mean of a softmax over ``reg_max + 1``
-    bins, times the
-    stride: left, top, right, bottom (Generalized Focal Loss, Li et al. 2020, arXiv:2006.04388). The
-        tensors
-    may come in any order: they are told apart by their shapes, and strides follow from the number
-    of cells.
+    bins, times the stride: left, top, right, bottom (Generalized Focal Loss, Li et al. 2020,
+    arXiv:2006.04388). The tensors may come in any order: they are told apart by their shapes, and
+    strides follow from the number of cells.
 
     Args:
         labels: The class names in the model's order, or nothing.
@@ -84,83 +72,70 @@ class NanoDet:
         cell_offset: float = 0.5,
         **unknown: object,
     ) -> None:
-        refuse_unknown(_NAME, unknown, _PARAMS)
-        self.labels = tuple(labels)
-        self._suppress = Suppression(
-            fraction("iou", iou),
-            whole("max_detections", max_detections, 1, 100_000),
-            flag("class_agnostic", class_agnostic),
-        )
-        self._wanted = class_mask(classes, self.labels)
+        refuse_unknown(_NAME, unknown, keywords(NanoDet))
+        self.labels, self.score, self._wanted = selection(labels, score, classes)
+        self._suppress = Suppression(iou, max_detections, class_agnostic)
         self._bins = whole("reg_max", reg_max, 1, 64) + 1
-        self._strides = _strides(strides)
+        self._strides = stride_list(strides)
         self._sigmoid = choice("activation", activation, ("none", "sigmoid")) == "sigmoid"
-        self.score = fraction("score", score)
         self._offset = fraction("cell_offset", cell_offset)
         self._seen: object = None
         self._levels: list[_Level] = []
-        self._joined = _Buffer()
+        self._joined = Buffer(np.float64)
 
     def decode(
         self, outputs: Mapping[str, NDArray[Any]], row: int, transform: Transform
     ) -> Detections:
         """Decodes one row; see `edgevision.decoders.Decoder`."""
-        seen = (transform.tensor_hw, *((n, a.shape, a.dtype) for n, a in outputs.items()))
-        if seen != self._seen:
+        now = seen(outputs, transform.tensor_hw)
+        if now != self._seen:
             self._levels = self._match(outputs, transform.tensor_hw)
-            self._seen = seen
+            self._seen = now
         parts = [p for level in self._levels if (p := self._candidates(level, outputs, row))]
         if not parts:
             return Detections.empty(self.labels)
-        count = sum(len(part[1]) for part in parts)
-        planes = self._joined.of((4, count), np.dtype(np.float64))
-        np.concatenate([part[0] for part in parts], axis=1, out=planes)
-        scores, ids = (np.concatenate([part[i] for part in parts]) for i in (1, 2))
-        return self._suppress(planes.T, scores, ids, transform, self.labels)
+        planes, scores, ids = zip(*parts, strict=True)
+        joined = self._joined.of(4, sum(map(len, ids)))
+        np.concatenate(planes, axis=1, out=joined)
+        return self._suppress(
+            joined.T, np.concatenate(scores), np.concatenate(ids), transform, self.labels
+        )
 
     def _candidates(
         self, level: _Level, outputs: Mapping[str, NDArray[Any]], row: int
     ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None:
-        scores = outputs[level.scores][row]
-        best = scores.max(axis=1, out=level.best)
-        least = _logit(self.score) if self._sigmoid else self.score
-        chosen = np.flatnonzero(np.greater_equal(best, least, out=level.mask))
-        if len(chosen) == 0:
+        """Boxes ``(4, N)``, scores and class ids of a level; None for none."""
+        least = logit(self.score) if self._sigmoid else self.score
+        best = level.best.find(row_of(outputs[level.scores], row, 2), least)
+        if len(best.anchors) == 0:
             return None
-        ids = _take(scores, chosen, level.rows).argmax(axis=1)
-        if self._wanted is not None:
-            keep = np.isin(ids, self._wanted)
-            chosen, ids = chosen[keep], ids[keep]
-        distances = level.distances(outputs[level.sides][row], chosen, self._bins)
-        values = best[chosen].astype(np.float32, copy=False)
-        return (
-            level.boxes(chosen, distances),
-            1 / (1 + np.exp(-values)) if self._sigmoid else values,
-            ids,
-        )
+        planes = level.boxes(row_of(outputs[level.sides], row, 2), best.anchors)
+        scores = best.scores.astype(np.float32, copy=False)
+        return planes, sigmoid(scores) if self._sigmoid else scores, best.ids
 
     def _match(
         self, outputs: Mapping[str, NDArray[Any]], tensor_hw: tuple[int, int]
     ) -> list[_Level]:
         """Finds each stride's two tensors by their shapes."""
-        levels = []
+        levels, shapes = [], row_shapes(outputs, 2)
         for stride in self._strides:
-            # A convolution with stride and padding rounds up.
-            rows, columns = (-(-side // stride) for side in tensor_hw)
-            fitting = {
-                n: a
-                for n, a in outputs.items()
-                if a.ndim == 3 and a.shape[1] == rows * columns and is_float(a)
-            }
-            sides = [n for n, a in fitting.items() if a.shape[2] == 4 * self._bins]
+            cells = grid(tensor_hw, stride)
+            fitting = [n for n, s in shapes.items() if s[0] == cells[0] * cells[1]]
+            sides = [n for n in fitting if shapes[n][1] == 4 * self._bins]
             scores = [n for n in fitting if n not in sides]
             if len(sides) != 1 or len(scores) != 1:
-                raise wrong_layout(_NAME, outputs, self._layout(stride, rows, columns))
-            shape = outputs[scores[0]].shape
-            check_class_count(_NAME, self.labels, shape[2], shape)
-            tensor = outputs[scores[0]]
-            cells = rows, columns
-            levels.append(_Level(scores[0], sides[0], stride, cells, self._offset, tensor))
+                raise wrong_layout(_NAME, outputs, self._layout(stride, *cells))
+            count, classes = shapes[scores[0]]
+            check_class_count(_NAME, self.labels, classes, outputs[scores[0]].shape)
+            best = BestClass(
+                classes, count, first=False, dtype=outputs[scores[0]].dtype, wanted=self._wanted
+            )
+            # Each cell's anchor x, y in strides, as planes: (2, cells).
+            centres = np.indices(cells, np.float64)[::-1].reshape(2, -1) + self._offset
+            sides_dtype = outputs[sides[0]].dtype
+            levels.append(
+                _Level(scores[0], sides[0], best, stride, centres, self._bins, sides_dtype)
+            )
         return levels
 
     def _layout(self, stride: int, rows: int, columns: int) -> str:
@@ -181,83 +156,41 @@ class _Level:
         self,
         scores: str,
         sides: str,
+        best: BestClass,
         stride: int,
-        cells: tuple[int, int],
-        offset: float,
-        tensor: NDArray[Any],
+        centres: NDArray[np.float64],
+        bins: int,
+        dtype: np.dtype[Any],
     ) -> None:
-        self.scores, self.sides, self.stride = scores, sides, stride
-        self.best = np.empty(tensor.shape[1], tensor.dtype)
-        self.mask = np.empty(tensor.shape[1], np.bool_)
-        self.rows, self.bins, self.weights = _Buffer(), _Buffer(), _Buffer()
-        self._planes, self._anchors = _Buffer(), _Buffer()
-        # Each cell's anchor x, y in strides, as planes: (2, cells).
-        self._centres = np.indices(cells)[::-1].reshape(2, -1) + offset
+        self.scores, self.sides, self.best = scores, sides, best
+        self._stride, self._centres = stride, centres
+        self._bins = np.arange(bins, dtype=np.float32)
+        self._rows, self._weights = Buffer(dtype), Buffer(np.float32)
+        self._planes, self._anchors = Buffer(np.float64), Buffer(np.float64)
 
-    def distances(
-        self, sides: NDArray[Any], chosen: NDArray[np.intp], bins: int
-    ) -> NDArray[np.float32]:
-        """Mean bin of each side's softmax, ``(N, 4)``, from logits ``(cells, 4 · bins)``."""
-        logits = _take(sides, chosen, self.bins).reshape(-1, bins)
-        weights = self.weights.of(logits.shape, np.dtype(np.float32))
+    def boxes(self, sides: NDArray[Any], cells: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Sides ``(cells, 4 · bins)`` of the chosen cells → planes xyxy ``(4, N)`` in tensor pixels.
+
+        Valid until the next call.
+        """
+        planes = self._planes.of(4, len(cells))
+        np.copyto(planes, self._distances(self._rows.take(sides, cells)).T)
+        planes[:2] *= -1
+        anchors = self._anchors.take(self._centres, cells, axis=1)
+        planes[:2] += anchors
+        planes[2:] += anchors
+        planes *= self._stride
+        return planes
+
+    def _distances(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """Mean bin of each side's softmax, ``(N, 4)``, from logits ``(N, 4 · bins)``."""
+        logits = rows.reshape(-1, len(self._bins))
+        weights = self._weights.of(*logits.shape)
         # A subtraction that broadcasts would do this same copy in a buffer that numpy allocates.
         np.copyto(weights, logits.max(axis=1, keepdims=True))
         with np.errstate(invalid="ignore"):  # boxes that are not finite are dropped later
             np.subtract(logits, weights, out=weights)
         np.exp(weights, out=weights)
-        mean: NDArray[np.float32] = weights @ np.arange(bins, dtype=np.float32)
+        mean: NDArray[np.float32] = weights @ self._bins
         mean /= weights.sum(axis=1)
         return mean.reshape(-1, 4)
-
-    def boxes(self, cells: NDArray[np.intp], distances: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Distances ``(N, 4)`` ltrb in strides from the cells' anchors → planes xyxy ``(4, N)``.
-
-        Valid until the next call.
-        """
-        double = np.dtype(np.float64)
-        planes = self._planes.of((4, len(cells)), double)
-        np.copyto(planes, distances.T)
-        planes[:2] *= -1
-        anchors = self._anchors.of((2, len(cells)), double)
-        self._centres.take(cells, axis=1, out=anchors, mode="clip")
-        planes[:2] += anchors
-        planes[2:] += anchors
-        planes *= self.stride
-        return planes
-
-
-class _Buffer:
-    """Numbers in a buffer that only grows."""
-
-    def __init__(self) -> None:
-        self._numbers = np.empty(0, np.float32)
-
-    def of(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """A part of the buffer, uninitialized; valid until the next call."""
-        count = math.prod(shape)
-        if len(self._numbers) < count or self._numbers.dtype != dtype:
-            self._numbers = np.empty(count, dtype)
-        return self._numbers[:count].reshape(shape)
-
-
-def _take(values: NDArray[Any], chosen: NDArray[np.intp], buffer: _Buffer) -> NDArray[Any]:
-    """Rows of ``values`` in a buffer."""
-    out = buffer.of((len(chosen), values.shape[1]), values.dtype)
-    # Without a mode, `take` with `out` would allocate a second buffer; the indices are known to be
-    # fine.
-    return values.take(chosen, axis=0, out=out, mode="clip")
-
-
-def _logit(p: float) -> float:
-    with np.errstate(divide="ignore"):
-        return float(np.log(p) - np.log1p(-p))
-
-
-def _strides(value: object) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple) or not value or len(set(value)) != len(value):
-        raise SpecError(
-            "the decoder's parameter 'strides' is not usable",
-            received=repr(value)[:200],
-            expected="a list of different whole numbers, such as [8, 16, 32]",
-        )
-    return tuple(whole("strides", stride, 1, 1024) for stride in value)

@@ -12,6 +12,7 @@ from edgevision.decoders._params import (
     check_class_count,
     choice,
     is_float,
+    keywords,
     refuse_unknown,
     tensor_name,
     whole,
@@ -23,7 +24,6 @@ from edgevision.results import Classification
 __all__ = ["Softmax", "plugin"]
 
 _NAME = "softmax"
-_PARAMS = ("top_k", "activation", "outputs")
 _LAYOUT = "one floating point tensor (rows, classes), or with further sides of 1"
 
 
@@ -51,7 +51,7 @@ class Softmax:
         outputs: str | None = None,
         **unknown: object,
     ) -> None:
-        refuse_unknown(_NAME, unknown, _PARAMS)
+        refuse_unknown(_NAME, unknown, keywords(Softmax))
         self.labels = tuple(labels)
         self.score = 0.0  # the best classes are given, however unlikely
         self._top_k = whole("top_k", top_k, 1, 100_000)

@@ -22,11 +22,11 @@ from edgevision.decoders._objectness import to_corners
 from edgevision.decoders._params import (
     check_class_count,
     choice,
-    class_mask,
     flag,
     fraction,
+    keywords,
     refuse_unknown,
-    whole,
+    selection,
     wrong_layout,
 )
 from edgevision.decoders._tensors import names, row_of, seen
@@ -37,21 +37,6 @@ from edgevision.results import Detections
 __all__ = ["Ssd", "plugin"]
 
 _NAME = "ssd"
-_PARAMS = (
-    "score",
-    "iou",
-    "classes",
-    "max_detections",
-    "class_agnostic",
-    "activation",
-    "background",
-    "boxes",
-    "order",
-    "levels",
-    "variances",
-    "clip_priors",
-    "outputs",
-)
 _LAYOUT = "two floating point tensors, scores (rows, A, classes) and boxes (rows, A, 4)"
 #: mobilenetv1_ssd_config.py in qfgaohao/pytorch-ssd.
 _MOBILENET = (
@@ -112,15 +97,9 @@ class Ssd:
         outputs: Sequence[str] | None = None,
         **unknown: object,
     ) -> None:
-        refuse_unknown(_NAME, unknown, _PARAMS)
-        self.labels = tuple(labels)
-        self.score = fraction("score", score)
-        self._suppress = Suppression(
-            fraction("iou", iou),
-            whole("max_detections", max_detections, 1, 100_000),
-            flag("class_agnostic", class_agnostic),
-        )
-        self._wanted = class_mask(classes, self.labels)
+        refuse_unknown(_NAME, unknown, keywords(Ssd))
+        self.labels, self.score, self._wanted = selection(labels, score, classes)
+        self._suppress = Suppression(iou, max_detections, class_agnostic)
         self._activation = choice("activation", activation, ACTIVATIONS)
         self._background = choice("background", background, FOREGROUND)
         self._corners = choice("boxes", boxes, ("offsets", "corners")) == "corners"

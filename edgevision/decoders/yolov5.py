@@ -12,12 +12,10 @@ from edgevision.decoders._nms import Suppression
 from edgevision.decoders._objectness import ObjectnessScratch, to_corners
 from edgevision.decoders._params import (
     check_class_count,
-    class_mask,
-    flag,
-    fraction,
+    keywords,
     refuse_unknown,
+    selection,
     tensor_name,
-    whole,
     wrong_layout,
 )
 from edgevision.decoders._tensors import OneTensor, channels_first
@@ -27,7 +25,6 @@ from edgevision.results import Detections
 __all__ = ["YoloV5", "plugin"]
 
 _NAME = "yolov5"
-_PARAMS = ("score", "iou", "classes", "max_detections", "class_agnostic", "outputs")
 _LAYOUT = "one floating point tensor (rows, anchors, 5 + classes), or (rows, 5 + classes, anchors)"
 
 
@@ -63,15 +60,9 @@ class YoloV5:
         outputs: str | None = None,
         **unknown: object,
     ) -> None:
-        refuse_unknown(_NAME, unknown, _PARAMS)
-        self.labels = tuple(labels)
-        self.score = fraction("score", score)
-        self._suppress = Suppression(
-            fraction("iou", iou),
-            whole("max_detections", max_detections, 1, 100_000),
-            flag("class_agnostic", class_agnostic),
-        )
-        self._wanted = class_mask(classes, self.labels)
+        refuse_unknown(_NAME, unknown, keywords(YoloV5))
+        self.labels, self.score, self._wanted = selection(labels, score, classes)
+        self._suppress = Suppression(iou, max_detections, class_agnostic)
         self._tensor = OneTensor(_NAME, tensor_name("outputs", outputs), _LAYOUT)
         self._seen: object = None
         self._scratch = ObjectnessScratch(0, 0, False, np.dtype(np.float32), None)
@@ -92,12 +83,12 @@ class YoloV5:
     def _learn(self, values: NDArray[Any], outputs: Mapping[str, NDArray[Any]]) -> None:
         """Checks a shape that was not seen before, and makes buffers for it."""
         known = 5 + len(self.labels) if self.labels else None
-        first = channels_first(_NAME, values.shape, known, _LAYOUT, values)
+        first = channels_first(_NAME, values.shape, known, _LAYOUT, outputs)
         channels, anchors = values.shape if first else values.shape[::-1]
         # Final boxes of an export with NMS, (rows, 300, x1 y1 x2 y2 score class), fit one class too.
         if channels < 6 or values.shape == (300, 6):
             raise wrong_layout(_NAME, outputs, _LAYOUT)
-        check_class_count(_NAME, self.labels, channels - 5, values.shape)
+        check_class_count(_NAME, self.labels, channels - 5, self._tensor.shape(outputs))
         self._scratch = ObjectnessScratch(channels - 5, anchors, first, values.dtype, self._wanted)
         self._seen = (values.shape, values.dtype)
 

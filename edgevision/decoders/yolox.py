@@ -12,32 +12,21 @@ from edgevision.decoders._nms import Suppression
 from edgevision.decoders._objectness import ObjectnessScratch, to_corners
 from edgevision.decoders._params import (
     check_class_count,
-    class_mask,
     flag,
-    fraction,
+    keywords,
     refuse_unknown,
+    selection,
+    stride_list,
     tensor_name,
-    whole,
     wrong_layout,
 )
-from edgevision.decoders._tensors import OneTensor, channels_first
-from edgevision.errors import SpecError
+from edgevision.decoders._tensors import OneTensor, channels_first, grid
 from edgevision.geometry import Transform
 from edgevision.results import Detections
 
 __all__ = ["YoloX", "plugin"]
 
 _NAME = "yolox"
-_PARAMS = (
-    "score",
-    "iou",
-    "classes",
-    "max_detections",
-    "class_agnostic",
-    "strides",
-    "decoded",
-    "outputs",
-)
 _LAYOUT = "one floating point tensor (rows, anchors, 5 + classes), or (rows, 5 + classes, anchors)"
 
 
@@ -77,16 +66,10 @@ class YoloX:
         outputs: str | None = None,
         **unknown: object,
     ) -> None:
-        refuse_unknown(_NAME, unknown, _PARAMS)
-        self.labels = tuple(labels)
-        self.score = fraction("score", score)
-        self._suppress = Suppression(
-            fraction("iou", iou),
-            whole("max_detections", max_detections, 1, 100_000),
-            flag("class_agnostic", class_agnostic),
-        )
-        self._wanted = class_mask(classes, self.labels)
-        self._strides = _strides(strides)
+        refuse_unknown(_NAME, unknown, keywords(YoloX))
+        self.labels, self.score, self._wanted = selection(labels, score, classes)
+        self._suppress = Suppression(iou, max_detections, class_agnostic)
+        self._strides = stride_list(strides)
         self._decoded = flag("decoded", decoded)
         self._tensor = OneTensor(_NAME, tensor_name("outputs", outputs), _LAYOUT)
         self._seen: object = None
@@ -116,11 +99,11 @@ class YoloX:
     ) -> None:
         """Checks a shape that was not seen before, and makes buffers for it."""
         known = 5 + len(self.labels) if self.labels else None
-        first = channels_first(_NAME, values.shape, known, _LAYOUT, values)
+        first = channels_first(_NAME, values.shape, known, _LAYOUT, outputs)
         channels, anchors = values.shape if first else values.shape[::-1]
         if channels < 6:
             raise wrong_layout(_NAME, outputs, _LAYOUT)
-        check_class_count(_NAME, self.labels, channels - 5, values.shape)
+        check_class_count(_NAME, self.labels, channels - 5, self._tensor.shape(outputs))
         if not self._decoded:
             self._cells = _cells(tensor_hw, self._strides)
             if self._cells.shape[1] != anchors:
@@ -140,8 +123,7 @@ def _cells(tensor_hw: tuple[int, int], strides: tuple[int, ...]) -> NDArray[np.f
     """Column, row and stride of every anchor, ``(3, A)``."""
     parts = []
     for stride in strides:
-        # A convolution with stride and padding rounds up.
-        rows, columns = (-(-side // stride) for side in tensor_hw)
+        rows, columns = grid(tensor_hw, stride)
         y, x = np.divmod(np.arange(rows * columns), columns)
         parts.append(np.stack([x, y, np.full_like(x, stride)]))
     return np.concatenate(parts, axis=1).astype(np.float64)
@@ -153,13 +135,3 @@ def _place(planes: NDArray[np.float64], cells: NDArray[np.float64]) -> None:
     with np.errstate(over="ignore"):  # boxes that are not finite are dropped later
         np.exp(planes[2:], out=planes[2:])
     planes *= cells[2]
-
-
-def _strides(value: object) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple) or not value or len(set(value)) != len(value):
-        raise SpecError(
-            "the decoder's parameter 'strides' is not usable",
-            received=repr(value)[:200],
-            expected="a list of different whole numbers, such as [8, 16, 32]",
-        )
-    return tuple(whole("strides", stride, 1, 1024) for stride in value)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,11 @@ import pytest
 import edgevision as ev
 from edgevision.bundle import open_bundle
 from edgevision.errors import BundleError
+from edgevision.geometry import Transform
 from edgevision.golden import TOLERANCE, compare, golden_frames, golden_record, golden_results
+from edgevision.results import NOTHING, Keypoints, Segmentation
+from edgevision.runs import runs_of
+from edgevision.skeleton import Skeleton
 
 
 def test_tolerances_are_those_of_the_design():
@@ -93,3 +98,67 @@ def test_what_lies_at_the_decoder_s_own_threshold_may_come_and_go(
         barely = {"box_xyxy": [0, 0, 9, 9], "score": 0.26, "class_id": 0, "label": "red"}
         record["result"]["detections"].append(barely)
         assert compare(model, draw_square("red"), record) == []
+
+
+class Stub:
+    """Stands in for a loaded model: gives the result and the outputs that it was told."""
+
+    labels = ("person",)
+    executed = SimpleNamespace(compute="fp32")
+
+    def __init__(self, result, precision="fp32", output=(0.0, 1.0)):
+        self.variant = SimpleNamespace(precision=precision)
+        examined = (result, {"out": np.array(output, np.float32)})
+        self.pipeline = SimpleNamespace(examine=lambda image: examined, least_score=0.25)
+
+
+def person(shift=0.0, score=0.9):
+    points = np.array([[[10, 10], [10 + shift, 110]]], np.float32)
+    scores = np.full((1, 2), score, np.float32)
+    return Keypoints(points, scores, scores.mean(axis=1), Skeleton(("head", "foot")))
+
+
+def person_mask(columns):
+    picture = np.full((100, 100), NOTHING, np.uint8)
+    picture[:, :columns] = 0
+    return Segmentation(*runs_of(picture), Transform.identity(100, 100), ("person",))
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "precision", "fine"),
+    [
+        (person(), person(), "fp32", True),
+        (person(), person(1.5), "fp32", True),  # 1.5 % of the height
+        (person(), person(2.5), "fp32", False),
+        (person(), person(9), "int8", True),
+        (person(), person(11), "int8", False),
+        (person(), person(score=0.85), "fp32", False),
+        (person(), person(score=0.85), "int8", True),
+        (person_mask(50), person_mask(50), "fp32", True),
+        (person_mask(50), person_mask(51), "fp32", True),  # IoU 0.980
+        (person_mask(50), person_mask(53), "fp32", False),  # IoU 0.943
+        (person_mask(50), person_mask(53), "int8", True),
+        (person_mask(50), person_mask(60), "int8", False),
+    ],
+)
+def test_key_points_and_masks_agree_within_the_tolerance_of_the_precision(
+    then, now, precision, fine
+):
+    record = golden_record(Stub(then), np.zeros((2, 2, 3), np.uint8))
+    record = json.loads(json.dumps(record, sort_keys=True))  # as bundles are written
+    found = compare(Stub(now, precision), np.zeros((2, 2, 3), np.uint8), record)
+    assert (found == []) is fine, found
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "fine"),
+    [
+        ((0.0, 0.0), (0.0, 0.0009), True),  # a mask that shows nothing
+        ((0.0, 0.0), (0.0, 0.0011), False),
+        ((0.0, 0.0), (0.0, np.nan), False),
+    ],
+)
+def test_outputs_next_to_zero_are_compared_by_what_they_are_apart(then, now, fine):
+    nothing, image = person_mask(0), np.zeros((2, 2, 3), np.uint8)
+    record = json.loads(json.dumps(golden_record(Stub(nothing, output=then), image)))
+    assert (compare(Stub(nothing, output=now), image, record) == []) is fine

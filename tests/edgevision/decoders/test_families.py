@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from edgevision import registry
 from edgevision.errors import SpecError
@@ -30,18 +32,48 @@ def cxcywh(box):
     return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
 
 
-def yolov5(found, dtype):
-    out = np.full((1, 400, 8), 0.01, dtype)
+def cells(size, *strides):
+    """How many cells there are of each stride."""
+    return [(size[0] // stride) * (size[1] // stride) for stride in strides]
+
+
+def yolov5(found, dtype, size):
+    out = np.full((1, size[0] * size[1] // 24, 8), 0.01, dtype)
     for i, box in enumerate(found):
         out[0, 7 * i, :5] = (*cxcywh(box), 1)
         out[0, 7 * i, 5 + box[4]] = box[5]
     return {"output0": out}
 
 
-def yolox(found, dtype):
-    rows, columns = H // 16, W // 16
-    before = (H // 8) * (W // 8)
-    out = np.full((1, before + rows * columns + (H // 32) * (W // 32), 8), 0.01, dtype)
+def yolov8(found, dtype, size):
+    out = np.full((1, 7, size[0] * size[1] // 24), 0.01, dtype)
+    for i, box in enumerate(found):
+        out[0, :4, 7 * i] = cxcywh(box)
+        out[0, 4 + box[4], 7 * i] = box[5]
+    return {"output0": out}
+
+
+def nanodet(found, dtype, size):
+    counts = cells(size, 8, 16, 32)
+    scores = [np.full((1, n, 3), 0.01, dtype) for n in counts]
+    sides = [np.zeros((1, n, 44), dtype) for n in counts]
+    for box in found:
+        cx, cy, _, _ = cxcywh(box)
+        column, row = int(cx // 8), int(cy // 8)
+        cell, x, y = row * (size[1] // 8) + column, 8 * column + 4, 8 * row + 4
+        scores[0][0, cell, box[4]] = box[5]
+        far = np.clip([x - box[0], y - box[1], box[2] - x, box[3] - y], 0, 80) / 8
+        bins = sides[0][0, cell].reshape(4, 11)  # all of a side's weight is in the two bins around
+        bins[:] = np.log(np.maximum(1 - np.abs(far[:, None] - np.arange(11)), 1e-9))
+    return {
+        f"{kind}{i}": a for kind, all_ in (("s", scores), ("b", sides)) for i, a in enumerate(all_)
+    }
+
+
+def yolox(found, dtype, size):
+    columns = size[1] // 16
+    before, own, after = cells(size, 8, 16, 32)
+    out = np.full((1, before + own + after, 8), 0.01, dtype)
     for box in found:
         cx, cy, w, h = cxcywh(box)
         column, row = int(cx // 16), int(cy // 16)
@@ -51,33 +83,35 @@ def yolox(found, dtype):
     return {"output": out}
 
 
-def end2end(found, dtype):
-    out = np.zeros((1, 30, 6), dtype)
+def end2end(found, dtype, size):
+    out = np.zeros((1, size[0] * size[1] // 400, 6), dtype)
     for i, box in enumerate(found):
         out[0, i] = (*box[:4], box[5], box[4])
     return {"output0": out}
 
 
-def centerface(found, dtype):
-    heat, size, offset, marks = (np.zeros((1, c, H // 4, W // 4), dtype) for c in (1, 2, 2, 10))
+def centerface(found, dtype, size):
+    grid = size[0] // 4, size[1] // 4
+    heat, extent, offset, marks = (np.zeros((1, c, *grid), dtype) for c in (1, 2, 2, 10))
     for box in found:
         cx, cy, w, h = cxcywh(box)
         x, y = int(cx // 4), int(cy // 4)
         heat[0, 0, y, x] = box[5]
-        size[0, :, y, x] = np.log(h / 4), np.log(w / 4)
+        extent[0, :, y, x] = np.log(h / 4), np.log(w / 4)
         offset[0, :, y, x] = cy / 4 - y - 0.5, cx / 4 - x - 0.5
         marks[0, :, y, x] = 0.5
-    return {"537": heat, "538": size, "539": offset, "540": marks}
+    return {"537": heat, "538": extent, "539": offset, "540": marks}
 
 
-def blazeface(found, dtype):
-    counts = 2 * (H // 16) * (W // 16), 6 * (H // 32) * (W // 32)
+def blazeface(found, dtype, size):
+    fine, coarse = cells(size, 16, 32)
+    counts = 2 * fine, 6 * coarse
     scores = [np.full((1, n, 1), -9, dtype) for n in counts]
     boxes = [np.zeros((1, n, 16), dtype) for n in counts]
     for box in found:
         cx, cy, w, h = cxcywh(box)
         column, row = int(cx // 16), int(cy // 16)
-        anchor = 2 * (row * (W // 16) + column)
+        anchor = 2 * (row * (size[1] // 16) + column)
         x, y = cx - 16 * column - 8, cy - 16 * row - 8
         boxes[0][0, anchor] = (x, y, w, h, *(x, y) * 6)
         scores[0][0, anchor] = logit(box[5])
@@ -87,14 +121,15 @@ def blazeface(found, dtype):
 LEVELS = [{"stride": 16, "boxes": [[30, 50], [40, 40]]}, {"stride": 32, "boxes": [[60, 60]]}]
 
 
-def ssd(found, dtype):
-    count = 2 * (H // 16) * (W // 16) + (H // 32) * (W // 32)
+def ssd(found, dtype, size):
+    fine, coarse = cells(size, 16, 32)
+    count = 2 * fine + coarse
     scores, boxes = np.zeros((1, count, 4), dtype), np.zeros((1, count, 4), dtype)
     scores[0, :, 0] = 9
     for box in found:
         cx, cy, w, h = cxcywh(box)
         column, row = int(cx // 16), int(cy // 16)
-        anchor = 2 * (row * (W // 16) + column) + 1  # 40×40
+        anchor = 2 * (row * (size[1] // 16) + column) + 1  # 40×40
         at = (cx - 16 * column - 8, cy - 16 * row - 8)
         boxes[0, anchor] = (at[0] / 4, at[1] / 4, np.log(w / 40) / 0.2, np.log(h / 40) / 0.2)
         # The rest is shared by the three others.
@@ -103,24 +138,26 @@ def ssd(found, dtype):
     return {"boxes": boxes, "scores": scores}
 
 
-def centernet(found, dtype):
-    heat, size, offset = (np.zeros((1, c, H // 4, W // 4), dtype) for c in (3, 2, 2))
+def centernet(found, dtype, size):
+    grid = size[0] // 4, size[1] // 4
+    heat, extent, offset = (np.zeros((1, c, *grid), dtype) for c in (3, 2, 2))
     heat[:] = -9
     for box in found:
         cx, cy, w, h = cxcywh(box)
         x, y = int(cx // 4), int(cy // 4)
         heat[0, box[4], y, x] = logit(box[5])
-        size[0, :, y, x] = w / 4, h / 4
+        extent[0, :, y, x] = w / 4, h / 4
         offset[0, :, y, x] = cx / 4 - x, cy / 4 - y
-    return {"hm": heat, "wh": size, "reg": offset}
+    return {"hm": heat, "wh": extent, "reg": offset}
 
 
-def detr(found, dtype):
+def detr(found, dtype, size):
+    height, width = size
     logits, boxes = np.zeros((1, 20, 4), dtype), np.full((1, 20, 4), 0.5, dtype)
     logits[0, :, 3] = 9
     for i, box in enumerate(found):
         cx, cy, w, h = cxcywh(box)
-        boxes[0, i] = cx / W, cy / H, w / W, h / H
+        boxes[0, i] = cx / width, cy / height, w / width, h / height
         logits[0, i] = np.log((1 - box[5]) / 3)
         logits[0, i, box[4]] = np.log(box[5])
     return {"logits": logits, "pred_boxes": boxes}
@@ -129,7 +166,7 @@ def detr(found, dtype):
 @dataclass(frozen=True)
 class Family:
     name: str
-    encode: Callable[[Any, Any], dict[str, np.ndarray]]
+    encode: Callable[[Any, Any, Any], dict[str, np.ndarray]]
     params: dict[str, Any] = field(default_factory=dict)
     face: bool = False
 
@@ -138,11 +175,14 @@ class Family:
         plugin = registry.load("decoders", self.name)
         return plugin(**{"labels": labels, "score": 0.3, **self.params, **params})
 
-    def outputs(self, *found, dtype=np.float32):
-        return self.encode([(*f[:4], 0, f[5]) if self.face else f for f in found], dtype)
+    def outputs(self, *found, dtype=np.float32, size=(H, W)):
+        with np.errstate(divide="ignore", invalid="ignore"):  # boxes without a size
+            return self.encode([(*f[:4], 0, f[5]) if self.face else f for f in found], dtype, size)
 
 
 FAMILIES = [
+    Family("yolov8", yolov8),
+    Family("nanodet", nanodet),
     Family("yolov5", yolov5),
     Family("yolox", yolox),
     Family("end2end", end2end),
@@ -243,15 +283,88 @@ def test_a_box_with_such_values_vanishes_and_leaves_the_other(family, value):
             assert (found.scores <= 1).all()
 
 
-def test_noise_of_thousands_of_boxes_is_bounded(family):
-    rng = np.random.default_rng(0)
-    outputs = {n: rng.uniform(0, 1, a.shape).astype(a.dtype) for n, a in family.outputs().items()}
-    found = family.make(score=0.0, max_detections=7).decode(outputs, 0, SAME)
-    assert len(found) <= 7
-    assert (np.diff(found.scores) <= 0).all()
-    assert (found.boxes_xyxy[:, 2:] > found.boxes_xyxy[:, :2]).all()
-    assert (found.boxes_xyxy >= 0).all()
-    assert (found.boxes_xyxy <= (W, H, W, H)).all()
+def check_usable(found, transform, most):
+    """What the next program relies on, whatever a model gave."""
+    boxes, scores = found.boxes_xyxy, found.scores
+    assert (boxes.dtype, scores.dtype, found.class_ids.dtype) == (np.float32, np.float32, np.int32)
+    assert len(boxes) == len(scores) == len(found.class_ids) <= most
+    assert np.isfinite(boxes).all()
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
+    assert (boxes >= 0).all()
+    assert (boxes <= (transform.width, transform.height) * 2).all()
+    assert np.isfinite(scores).all()
+    assert (np.diff(scores) <= 0).all()
+    assert (found.class_ids >= 0).all()
+    if found.landmarks is not None:
+        assert found.landmarks.shape[::2] == (len(boxes), 2)
+        assert np.isfinite(found.landmarks).all()
+
+
+@pytest.mark.parametrize("size", [(H, W), (480, 640)], ids=["hundreds", "thousands"])
+def test_noise_of_many_boxes_is_bounded(family, size):
+    rng, transform = np.random.default_rng(0), Transform.identity(*size)
+    outputs = family.outputs(size=size)
+    noise = {n: rng.uniform(0, 1, a.shape).astype(a.dtype) for n, a in outputs.items()}
+    check_usable(family.make(score=0.0, max_detections=7).decode(noise, 0, transform), transform, 7)
+
+
+#: To the left of the frame and below it; without a width, without a height, and turned around.
+ODD = [
+    ((60, 20, 68, 28, 0, 0.75), (-500, 0)),
+    ((60, 20, 68, 28, 0, 0.75), (0, 500)),
+    ((92, 20, 92, 36, 0, 0.75), (0, 0)),
+    ((84, 28, 100, 28, 0, 0.75), (0, 0)),
+    ((92, 28, 92, 28, 0, 0.75), (0, 0)),
+    ((96, 32, 88, 24, 0, 0.75), (0, 0)),
+]
+
+
+@pytest.mark.parametrize(("box", "moved"), ODD, ids=str)
+def test_a_box_outside_the_frame_or_without_an_area_vanishes(family, box, moved):
+    away = Transform(np.array([[1.0, 0, moved[0]], [0, 1.0, moved[1]]]), W, H, (H, W))
+    assert len(family.make().decode(family.outputs(box), 0, away)) == 0
+
+
+#: Upright, with padding, reaching far out of the frame, into a frame of one pixel, turned by a quarter.
+WAYS = [
+    SAME,
+    Transform(np.array([[2.0, 0, 0], [0, 2.0, -16]]), 200, 100, (H, W)),
+    Transform(np.array([[9.0, 0, -500], [0, 9.0, -300]]), 150, 100, (H, W)),
+    Transform(np.array([[0.01, 0, 0], [0, 0.01, 0]]), 1, 1, (H, W)),
+    Transform(np.array([[0, -1.0, 96], [1.0, 0, 0]]), H, W, (H, W)),
+]
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    spread=st.sampled_from([0.0, 0.3, 1.0, 30.0, 1e4]),
+    wild=st.sampled_from([np.nan, np.inf, -np.inf, 0.0, 6e4, -6e4]),
+    share=st.sampled_from([0.0, 0.001, 0.1, 1.0]),
+    dtype=st.sampled_from([np.float32, np.float16]),
+    score=st.sampled_from([0.0, 0.3, 1.0]),
+    way=st.sampled_from(WAYS),
+)
+@example(0, 0.0, 0.0, 0.0, np.float32, 0.3, SAME)
+@example(0, 1.0, np.nan, 1.0, np.float32, 0.0, SAME)
+def test_whatever_a_model_gives_the_boxes_can_be_used(
+    family, seed, spread, wild, share, dtype, score, way
+):
+    """Two boxes amid noise of any size, a share of all values replaced by something wild."""
+    rng = np.random.default_rng(seed)
+    outputs = family.outputs(FIRST, SECOND, dtype=dtype)
+    for values in outputs.values():
+        values += rng.normal(0, spread, values.shape).astype(dtype)
+        values[rng.random(values.shape) < share] = wild
+    before = {name: values.copy() for name, values in outputs.items()}
+    decoder = family.make(score=score, max_detections=50)
+    with np.errstate(over="ignore"):  # an exponential may be too large
+        found, again = (decoder.decode(outputs, 0, way) for _ in range(2))
+    check_usable(found, way, 50)
+    np.testing.assert_array_equal(found.boxes_xyxy, again.boxes_xyxy)
+    for name, values in outputs.items():
+        np.testing.assert_array_equal(values, before[name])
 
 
 def test_results_are_the_callers_own(family):
@@ -311,7 +424,7 @@ def test_wrong_parameters_are_refused(family, params):
     "outputs",
     [
         {},
-        {"a": np.zeros((1, 7), np.float32)},
+        {"a": np.zeros((1, 9), np.float32)},
         {"a": np.zeros((1, 40, 8), np.int64)},
         {"a": np.zeros((1, 3, 5, 5, 85), np.float32)},
         {"a": np.zeros((1, 3, 4), np.float32), "b": np.zeros((1, 9, 4), np.float32)},

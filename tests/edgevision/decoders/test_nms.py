@@ -40,6 +40,19 @@ def test_keeps_what_the_textbook_loop_keeps(seed, iou):
     assert kept.tolist() == plain_nms(boxes, scores, ids, iou)
 
 
+@pytest.mark.parametrize("classes", [1, 3, 20, 400])
+@pytest.mark.parametrize("count", [190, 420])
+def test_many_boxes_are_suppressed_as_few_are(count, classes):
+    boxes, scores, _ = crowd(count, seed=classes)
+    boxes, scores = boxes.round(-1), scores.round(1)  # so that many are equal, and IoUs as well
+    keep = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    boxes, scores = boxes[keep], scores[keep]
+    ids = np.random.default_rng(count).integers(0, classes, len(boxes))
+    for iou in (0.5, 0.7):
+        kept = nms(boxes, scores, ids, iou=iou, max_detections=1000)
+        assert kept.tolist() == plain_nms(boxes, scores, ids, iou)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_takes_boxes_and_scores_of_any_float_dtype(dtype):
     boxes, scores, ids = crowd(30, low=0)

@@ -103,7 +103,14 @@ def test_anchors_of_another_size_or_other_strides_are_refused():
 
 @pytest.mark.parametrize(
     "params",
-    [{"strides": []}, {"strides": [8, 8]}, {"strides": [0]}, {"strides": 8}, {"decoded": "yes"}],
+    [
+        {"strides": []},
+        {"strides": [8, 8]},
+        {"strides": [0]},
+        {"strides": 8},
+        {"strides": [[8], [8]]},
+        {"decoded": "yes"},
+    ],
     ids=str,
 )
 def test_wrong_parameters_are_refused(params):
