@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from edgevision.frame import Frame
     from edgevision.model import Model
     from edgevision.model import open_model as open
-    from edgevision.results import Classification, Detections
+    from edgevision.results import Classification, Detections, Keypoints, Segmentation
 
 __all__ = [
     "Classification",
     "Detections",
     "EdgevisionError",
     "Frame",
+    "Keypoints",
     "Model",
+    "Segmentation",
     "__version__",
     "open",
 ]
@@ -37,7 +39,9 @@ _HOME = {
     "Detections": ("edgevision.results", "Detections"),
     "EdgevisionError": ("edgevision.errors", "EdgevisionError"),
     "Frame": ("edgevision.frame", "Frame"),
+    "Keypoints": ("edgevision.results", "Keypoints"),
     "Model": ("edgevision.model", "Model"),
+    "Segmentation": ("edgevision.results", "Segmentation"),
     "open": ("edgevision.model", "open_model"),
 }
 

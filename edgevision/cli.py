@@ -22,6 +22,10 @@ VERBS = {
         "edgevision.converters.cli:convert",
         "Turn a trained model into a bundle whose accuracy is proven.",
     ),
+    "demo": (
+        "edgevision.converters.demo.cli:demo",
+        "See it all: convert, prove, run and measure a detector that comes with the package.",
+    ),
     "run": (
         "edgevision.commands:run",
         "Run a model on a video, a folder of pictures or a synthetic source.",
@@ -31,6 +35,10 @@ VERBS = {
     "verify": (
         "edgevision.commands:verify",
         "Check a bundle's hashes and its golden frames on this machine.",
+    ),
+    "targets": (
+        "edgevision.commands:targets",
+        "Show what is known of devices: INT8 scheme, rates, memory, and where the figures come from.",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""The verbs of the runtime: run, inspect, verify."""
+"""The verbs of the runtime: run, inspect, verify, targets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-__all__ = ["engine_options", "inspect", "run", "verify"]
+__all__ = ["engine_options", "inspect", "run", "targets", "verify"]
 
 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -105,3 +105,18 @@ def verify(bundle: Path, backend: str, as_json: bool) -> int:
     from edgevision.verification import verify_bundle
 
     return verify_bundle(bundle, backend=backend, as_json=as_json)
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="As JSON on stdout, with every source.")
+def targets(name: str | None, as_json: bool) -> None:
+    """Show what is known of devices, or of the one called NAME, with the sources of its figures."""
+    from edgevision import targets as known
+
+    chosen = known.names() if name is None else [name]
+    if as_json:
+        facts = {one: known.load(one).to_dict() for one in chosen}
+        click.echo(json.dumps(facts if name is None else facts[name], indent=2))
+    else:
+        click.echo(known.targets_table() if name is None else known.target_text(known.load(name)))

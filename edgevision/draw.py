@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edgevision.frame import Image
-from edgevision.results import Classification, Detections
+from edgevision.results import Classification, Detections, Keypoints, Segmentation
 
-__all__ = ["classification", "colour", "detections", "drawable"]
+__all__ = ["classification", "colour", "detections", "drawable", "keypoints", "segmentation"]
 
 Colour = tuple[int, int, int]
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LONGEST_LABEL = 48
+#: Pixels; OpenCV draws with 16 bits before and 16 behind the point.
+_FAR = 32_000
 #: Hues of neighbouring ids lie far apart: multiples of the golden ratio never come back to the same
 #: place.
 _GOLDEN = 0.6180339887498949
+#: Points below are not drawn: Google's model card of MoveNet recommends it.
+_SURE = 0.3
+#: How much of a mask's colour is mixed into what it covers.
+_TINT = 0.4
 #: ITU-R BT.601 luma of blue, green and red.
 _LUMA = (0.114, 0.587, 0.299)
 
@@ -52,15 +60,51 @@ def classification(image: Image, result: Classification) -> None:
         image: uint8 ``(H, W, 3)`` BGR.
         result: What does not fit below each other in the picture is left out.
     """
+    texts = [
+        (int(result.class_ids[i]), f"{result.scores[i]:.2f} {drawable(result.label(i))}")
+        for i in range(len(result))
+    ]
+    _panel(image, texts, _Style.of(image))
+
+
+def keypoints(image: Image, result: Keypoints) -> None:
+    """Draws the skeletons, and their boxes, in place; the best on top.
+
+    Args:
+        image: uint8 ``(H, W, 3)`` BGR.
+        result: In pixels of ``image``; points that score less than 0.3 and lines to them are left out.
+    """
     style = _Style.of(image)
-    y = 0
-    for i in range(len(result)):
-        text = f"{result.scores[i]:.2f} {drawable(result.label(i))}"
-        _, height = style.measure(text)
-        if y + height > image.shape[0] and i > 0:
-            return
-        _text(image, text, 0, y, colour(int(result.class_ids[i])), style)
-        y += height
+    for i in reversed(range(len(result))):
+        shade = colour(i)
+        if result.boxes_xyxy is not None and np.isfinite(result.boxes_xyxy[i]).all():
+            left, top, right, bottom = _corners(image, result.boxes_xyxy[i].tolist())
+            cv2.rectangle(image, (left, top), (right, bottom), shade, style.line)
+        places = _within(result.points[i]).tolist()
+        sure = (result.point_scores[i] >= _SURE).tolist()
+        for a, b in result.skeleton.edges:
+            if sure[a] and sure[b]:
+                cv2.line(image, places[a], places[b], shade, style.line + 1, cv2.LINE_AA)
+        _dots(image, [p for p, seen in zip(places, sure, strict=True) if seen], shade, style)
+
+
+def segmentation(image: Image, result: Segmentation) -> None:
+    """Tints what each class covers and draws its outline, in place, with a panel of names and shares.
+
+    Args:
+        image: uint8 ``(H, W, 3)`` BGR.
+        result: Of a picture of that size.
+    """
+    style = _Style.of(image)
+    for class_id in result.found:
+        mask = result.mask(class_id).view(np.uint8)
+        tinted = np.full_like(image, colour(class_id))
+        cv2.addWeighted(tinted, _TINT, image, 1 - _TINT, 0, dst=tinted)
+        cv2.copyTo(tinted, mask, image)
+        outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(image, outlines, -1, colour(class_id), style.line)
+    texts = [(i, f"{drawable(result.label(i))} {result.share(i):.0%}") for i in result.found]
+    _panel(image, texts, style)
 
 
 def colour(class_id: int) -> Colour:
@@ -115,6 +159,22 @@ def _corners(image: Image, box: list[float]) -> tuple[int, int, int, int]:
     left, right = (min(max(round(v), 0), width - 1) for v in (box[0], box[2] - 1))
     top, bottom = (min(max(round(v), 0), height - 1) for v in (box[1], box[3] - 1))
     return left, top, max(left, right), max(top, bottom)
+
+
+def _within(points: NDArray[np.float32]) -> NDArray[np.intp]:
+    """The pixels of points that may lie far outside, where OpenCV's whole numbers would overflow."""
+    return np.floor(np.clip(points, -_FAR, _FAR)).astype(np.intp)
+
+
+def _panel(image: Image, texts: Sequence[tuple[int, str]], style: _Style) -> None:
+    """Lines of text in the top left corner, each on its class's colour, as far as there is room."""
+    y = 0
+    for class_id, text in texts:
+        _, height = style.measure(text)
+        if y + height > image.shape[0] and y > 0:
+            return
+        _text(image, text, 0, y, colour(class_id), style)
+        y += height
 
 
 def _dots(image: Image, points: list[list[float]], shade: Colour, style: _Style) -> None:

@@ -2,7 +2,7 @@
 
 The rule is the project's own: detections at a score of at least 0.35 on both sides, same class, IoU
 of at least 0.5, matched one-to-one in the order of scores, F1 over all frames together (also at
-0.25 and 0.5); classifications by their best class.
+0.25 and 0.5); classifications by their best class. Key points and masks have files of their own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.metrics.boxes import iou_matrix
-from edgevision.results import Classification, Detections
+from edgevision.metrics.keypoints import same_keypoints
+from edgevision.metrics.masks import same_masks
+from edgevision.results import Classification, Detections, Keypoints, Result, Segmentation
 
 __all__ = [
     "THRESHOLDS",
@@ -39,7 +41,7 @@ class Agreement(Protocol):
     """Adds up, frame by frame, how far a candidate agrees with the reference."""
 
     metric: str
-    """``f1`` or ``top1``."""
+    """``f1``, ``top1``, ``1-nme`` or ``miou``."""
 
     frames: int
     """Pairs of results added."""
@@ -51,7 +53,7 @@ class Agreement(Protocol):
 
     @property
     def samples(self) -> int:
-        """On how much the value rests: reference detections, or pictures."""
+        """On how much the value rests: the reference's detections or key points, or pictures."""
         ...
 
     def add(self, reference: Any, candidate: Any) -> None:
@@ -231,18 +233,15 @@ def match(
 
 
 def same_result(
-    reference: Detections | Classification,
-    candidate: Detections | Classification,
-    tolerance: float,
-    *,
-    threshold: float = 0.0,
+    reference: Result, candidate: Result, tolerance: float, *, threshold: float = 0.0
 ) -> list[str]:
     """The golden check: whether a device decodes the same result that was stored with the bundle.
 
     Detections: same class, IoU of at least 0.9, scores within the tolerance; one that only one side
-        has is
-    left out when its score is within the tolerance of the threshold. Classifications: the same best
-    class unless the reference's best two lie within the tolerance, and scores within it.
+    has is left out when its score is within the tolerance of the threshold. Classifications: the same
+    best class unless the reference's best two lie within the tolerance, and scores within it. Key
+    points: no farther away than the tolerance in heights of the person, scores within it. Masks: an
+    IoU of at least 1 less the tolerance.
 
     Args:
         reference: What was stored.
@@ -258,6 +257,10 @@ def same_result(
         return _same_detections(reference, candidate, tolerance, threshold)
     if isinstance(reference, Classification) and isinstance(candidate, Classification):
         return _same_classes(reference, candidate, tolerance)
+    if isinstance(reference, Keypoints) and isinstance(candidate, Keypoints):
+        return same_keypoints(reference, candidate, tolerance, threshold)
+    if isinstance(reference, Segmentation) and isinstance(candidate, Segmentation):
+        return same_masks(reference, candidate, tolerance)
     return [f"a {type(candidate).__name__} where a {type(reference).__name__} was expected"]
 
 

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from edgevision import draw
-from edgevision.results import Classification, Detections
+from edgevision.geometry import Transform
+from edgevision.results import NOTHING, Classification, Detections, Keypoints, Segmentation
+from edgevision.runs import runs_of
+from edgevision.skeleton import Skeleton
 
 SIZES = [(240, 320), (1080, 1920), (2160, 3840), (320, 240), (1, 1), (3, 500), (500, 3)]
 
@@ -123,3 +126,89 @@ def test_strided_pictures_are_drawn_into():
     draw.detections(whole[:, :320], boxes((100, 80, 300, 200, 0.9, 0)))
     assert whole[:, :320].any()
     assert not whole[:, 320:].any()
+
+
+# Key points and masks
+
+
+def person(*points, edges=((0, 1), (1, 2)), box=None):
+    """One person from (x, y, score)."""
+    values = np.array([points], np.float32)
+    skeleton = Skeleton(tuple(f"point {i}" for i in range(len(points))), edges)
+    boxes = None if box is None else np.array([box], np.float32)
+    return Keypoints(values[..., :2], values[..., 2], np.ones(1, np.float32), skeleton, boxes)
+
+
+def test_points_that_are_joined_are_drawn_with_their_line():
+    image = np.zeros((240, 320, 3), np.uint8)
+    draw.keypoints(image, person((50, 100, 0.9), (250, 100, 0.9), (250, 200, 0.9)))
+    assert image[100, 150].any()
+    assert image[150, 250].any()
+    assert not image[180, 100].any()
+    left, top, right, bottom = painted(image)
+    assert (left, top) == pytest.approx((50, 100), abs=3)
+    assert (right, bottom) == pytest.approx((251, 201), abs=3)
+
+
+def test_points_that_are_not_sure_are_left_out_with_their_lines():
+    image = np.zeros((240, 320, 3), np.uint8)
+    draw.keypoints(image, person((50, 100, 0.9), (250, 100, 0.29), (250, 200, 0.9)))
+    assert not image[100, 150].any()
+    assert image[100, 50].any()
+    assert image[200, 250].any()
+    draw.keypoints(image, person((50, 100, 0.3), (250, 100, 0.3), (250, 200, 0.0)))
+    assert image[100, 150].any()
+
+
+def test_the_box_of_a_person_is_drawn_where_there_is_one():
+    image = np.zeros((240, 320, 3), np.uint8)
+    draw.keypoints(image, person((50, 100, 0.0), (60, 100, 0.0), edges=(), box=(40, 90, 80, 120)))
+    assert painted(image) == (40, 90, 80, 120)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_any_size_of_picture_and_point_can_be_drawn(size):
+    image = np.zeros((*size, 3), np.uint8)
+    far = person((-1e9, 5, 0.9), (size[1] / 2, size[0] / 2, 0.9), (1e9, -1e9, 0.9))
+    draw.keypoints(image, far)
+    assert image.any()
+
+
+def test_nobody_leaves_the_picture_as_it_is():
+    image = np.zeros((240, 320, 3), np.uint8)
+    draw.keypoints(image, Keypoints.empty(Skeleton(("a", "b"))))
+    draw.segmentation(image, mask(np.full((4, 4), NOTHING), image))
+    assert not image.any()
+
+
+def mask(class_map, image, labels=("cat", "dog")):
+    """A mask over all of a picture."""
+    class_map = np.asarray(class_map, np.uint8)
+    (height, width), (rows, columns) = class_map.shape, image.shape[:2]
+    matrix = np.array([[columns / width, 0, 0], [0, rows / height, 0]])
+    return Segmentation(
+        *runs_of(class_map), Transform(matrix, columns, rows, (height, width)), labels
+    )
+
+
+def test_a_mask_is_tinted_and_the_rest_is_left_alone():
+    image = np.full((240, 320, 3), 100, np.uint8)
+    draw.segmentation(image, mask([[NOTHING, 0], [NOTHING, NOTHING]], image))
+    assert (image[130:, :150] == 100).all()
+    shade = np.array(draw.colour(0))
+    np.testing.assert_allclose(image[60, 240], 0.4 * shade + 0.6 * 100, atol=1)
+    assert image[0, 0].tolist() == list(draw.colour(0))  # the panel with the name
+
+
+def test_every_class_has_its_colour():
+    image = np.zeros((240, 320, 3), np.uint8)
+    draw.segmentation(image, mask([[NOTHING, 0], [NOTHING, 1]], image))
+    for row, class_id in ((60, 0), (180, 1)):
+        np.testing.assert_allclose(image[row, 240], 0.4 * np.array(draw.colour(class_id)), atol=1)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_mask_of_any_picture_can_be_drawn(size):
+    image = np.zeros((*size, 3), np.uint8)
+    draw.segmentation(image, mask([[0, 1], [1, NOTHING]], image))
+    assert image.any()

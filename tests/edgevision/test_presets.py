@@ -13,9 +13,11 @@ NAMES = [
     "detr",
     "efficientnet-lite",
     "imagenet",
+    "movenet",
     "nanodet",
     "rt-detr",
     "rt-detr-ultralytics",
+    "selfie",
     "ssd-mobilenet",
     "ssd-mobilenet-raw",
     "yolov10",
@@ -32,12 +34,13 @@ def test_the_presets_are_listed():
 @pytest.mark.parametrize("name", presets.names())
 def test_every_preset_is_usable_and_says_where_it_comes_from(name):
     preset = presets.load(name)
-    assert set(preset) == {"description", "source", "task", "input", "output"}
+    assert set(preset) - {"labels"} == {"description", "source", "task", "input", "output"}
     assert preset["description"]
     assert preset["source"]
     InputSpec.from_dict(preset["input"])
     output = OutputSpec.from_dict(preset["output"])
-    registry.load("decoders", output.decoder)(labels=(), **output.params)
+    labels = tuple(preset.get("labels", ()))
+    registry.load("decoders", output.decoder)(labels=labels, **output.params)
     assert preset["task"] in registry.names("tasks")
 
 

@@ -10,7 +10,7 @@ from edgevision.errors import UsageError
 
 
 def test_names_are_those_of_the_files():
-    assert registry.names("tasks") == ["classify", "detect"]
+    assert registry.names("tasks") == ["classify", "detect", "keypoints", "segment"]
     assert set(registry.names("backends")) >= {"fake", "ort"}
     assert not [name for kind in registry.KINDS for name in registry.names(kind) if "_" in name]
 

@@ -6,7 +6,9 @@ import pytest
 from edgevision import registry
 from edgevision.errors import UsageError
 from edgevision.frame import Frame
-from edgevision.results import Classification, Detections
+from edgevision.geometry import Transform
+from edgevision.results import Classification, Detections, Keypoints, Segmentation
+from edgevision.skeleton import Skeleton
 
 FRAME = Frame(np.zeros((120, 160, 3), np.uint8))
 
@@ -21,7 +23,21 @@ def boxes(*found):
     )
 
 
-@pytest.mark.parametrize("name", ["detect", "classify"])
+def person(score, box=None):
+    """Two points, far apart."""
+    points = np.array([[[20, 20], [100, 90]]], np.float32)
+    scores, mean = np.full((1, 2), score, np.float32), np.array([score], np.float32)
+    boxes = None if box is None else np.array([box], np.float32)
+    return Keypoints(points, scores, mean, Skeleton(("tip", "root"), ((0, 1),)), boxes)
+
+
+def covered():
+    """A mask that covers all of the frame."""
+    zero = np.zeros(1, np.int32)
+    return Segmentation(zero, zero.astype(np.uint8), Transform.identity(120, 160), ("cat",))
+
+
+@pytest.mark.parametrize("name", ["detect", "classify", "keypoints", "segment"])
 def test_the_whole_frame_is_looked_at(name):
     assert list(registry.load("tasks", name)().regions(FRAME, None)) == [None]
 
@@ -63,10 +79,40 @@ def test_a_classification_has_one_part():
             classify.merge(parts, FRAME)
 
 
+def test_people_of_several_regions_are_put_together_best_first():
+    keypoints = registry.load("tasks", "keypoints")()
+    one = person(0.5)
+    assert keypoints.merge([one], FRAME) is one
+    merged = keypoints.merge([one, Keypoints.empty(one.skeleton), person(0.75)], FRAME)
+    assert merged.scores.tolist() == [0.75, 0.5]
+    assert merged.points.shape == (2, 2, 2)
+    assert merged.skeleton == one.skeleton
+    assert merged.boxes_xyxy is None
+    with pytest.raises(UsageError, match="no region"):
+        keypoints.merge([], FRAME)
+
+
+def test_boxes_of_people_are_kept_where_every_part_has_them():
+    keypoints = registry.load("tasks", "keypoints")()
+    boxed = [person(0.5, (0, 0, 1, 1)), person(0.75, (2, 2, 3, 3))]
+    assert keypoints.merge(boxed, FRAME).boxes_xyxy.tolist() == [[2, 2, 3, 3], [0, 0, 1, 1]]
+    assert keypoints.merge([*boxed, person(0.1)], FRAME).boxes_xyxy is None
+
+
+def test_a_segmentation_has_one_part():
+    segment, part = registry.load("tasks", "segment")(), covered()
+    assert segment.merge([part], FRAME) is part
+    for parts in ([], [part, part]):
+        with pytest.raises(UsageError, match=f"{len(parts)} results"):
+            segment.merge(parts, FRAME)
+
+
 def test_results_are_drawn_in_place():
     for name, result in (
         ("detect", boxes((10, 30, 90, 90, 0.5, 0))),
         ("classify", Classification(np.array([0], np.int32), np.array([1.0], np.float32))),
+        ("keypoints", person(0.9)),
+        ("segment", covered()),
     ):
         image = np.zeros((120, 160, 3), np.uint8)
         registry.load("tasks", name)().draw(image, result)
