@@ -62,7 +62,7 @@ class Data:
 
     Attributes:
         name: File or folder name, without its path.
-        kind: ``video`` or ``folder``.
+        kind: ``video``, ``folder`` or, for the demo, ``belts``: it says how the parts were split.
         digest: SHA-256 over the pixels of the calibration pictures, in their order.
         problems: Over all parts.
     """

@@ -99,6 +99,8 @@ def _initializers_off_inputs(model: onnx.ModelProto, changes: list[str]) -> None
     if dropped:
         del model.graph.input[:]
         model.graph.input.extend(kept)
+        # Before IR 4 every initializer had to be an input; the opset's converter holds us to it.
+        model.ir_version = max(model.ir_version, 4)
         changes.append(f"removed {counted(dropped, 'initializer')} from the graph inputs")
 
 
@@ -155,7 +157,7 @@ def _raise_opset(
             changes.append(f"raised the opset from {version} to {minimum}")
             return raised
         problem = f"outputs moved by {gap:.2g}"
-    except (ModelError, RuntimeError) as exc:  # the converter raises ConvertError, a RuntimeError
+    except (ModelError, RuntimeError, version_converter.ConvertError) as exc:
         problem = (str(exc).strip().splitlines() or [type(exc).__name__])[0]
     if version < _LOWEST_OPSET:
         raise ModelError(

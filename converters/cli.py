@@ -42,7 +42,9 @@ def _size(
 @click.option(
     "--config", type=click.Path(path_type=Path), help="The same as a TOML file of your own."
 )
-@click.option("--task", help="Task, in place of the preset's: detect, classify.")
+@click.option(
+    "--task", help="Task, in place of the preset's: detect, classify, keypoints, segment."
+)
 @click.option("--decoder", help="Decoder, in place of the preset's.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Class names, one a line.")
 @click.option("--size", callback=_size, metavar="HxW", help="Input size, HEIGHTxWIDTH.")
@@ -54,7 +56,7 @@ def _size(
     show_default=True,
     help="Least opset of what is written.",
 )
-@click.option("--precision", default="", help="Besides fp32: int8.")
+@click.option("--precision", default="", help="Besides fp32: int8, fp16.")
 @click.option("--target", default="x86", show_default=True, help="INT8 schemes to write: x86, trt.")
 @click.option(
     "--calibration",
@@ -74,7 +76,7 @@ def _size(
     type=click.FloatRange(0, 1),
     default=0.95,
     show_default=True,
-    help="Agreement with fp32 that passes.",
+    help="Agreement with fp32 that passes; for key points 1 less the error in heights.",
 )
 @click.option(
     "--golden",
@@ -87,9 +89,29 @@ def _size(
     "--keep-passing", is_flag=True, help="Write the variants that passed although others did not."
 )
 @click.option("--force", is_flag=True, help="Replace a bundle that exists.")
+@click.option(
+    "--factory",
+    metavar="MODULE:FUNCTION",
+    help="What makes the network, where MODEL is a PyTorch state dict.",
+)
+@click.option(
+    "--reader-seconds",
+    type=click.FloatRange(1),
+    default=600,
+    show_default=True,
+    help="Time that reading a model of PyTorch or Keras may take.",
+)
+@click.option(
+    "--reader-memory",
+    type=click.FloatRange(0.5),
+    default=8,
+    show_default=True,
+    metavar="GIB",
+    help="Memory that it may take.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
 def convert(model: Path, output: Path, least: float, as_json: bool, **options: Any) -> int:
-    """Turn MODEL (ONNX) into a bundle.
+    """Turn MODEL (ONNX; .pt2, TorchScript, a state dict; .keras, .h5) into a bundle.
 
     \b
     The model is checked and cleaned, quantized on your data if asked, and every variant is
@@ -101,6 +123,7 @@ def convert(model: Path, output: Path, least: float, as_json: bool, **options: A
     from edgevision.converters.bundle_writer import rejected_place
     from edgevision.converters.conversion import Order
     from edgevision.converters.convert import convert as run_convert
+    from edgevision.converters.readers.child import Limits
     from edgevision.converters.report import report_json
     from edgevision.converters.settings import Overrides
     from edgevision.errors import GateError
@@ -117,6 +140,7 @@ def convert(model: Path, output: Path, least: float, as_json: bool, **options: A
         overrides=Overrides(**{name: options.pop(name) for name in names}),
         precisions=_words(options.pop("precision")),
         targets=_words(options.pop("target")),
+        limits=Limits(options.pop("reader_seconds"), options.pop("reader_memory")),
         **options,
     )
     try:
@@ -162,12 +186,12 @@ def _text(conversion: Conversion) -> str:
 
 
 def _line(made: Made, timing: dict[str, Any]) -> str:
-    from edgevision.text import score_text, size_text
+    from edgevision.converters.report_agreement import found_text
+    from edgevision.text import size_text
 
     size, latency = size_text(made.variant.size_bytes), timing["latency_ms"]["p50"]
     line = f"{made.variant.id:<10} {size:>9}  {latency:8.2f} ms"
     if made.proof is None:
-        return line
-    found = made.proof.agreement
-    proof = f"{found['metric']} {score_text(found['value'])} on {found['samples']} samples: {found['verdict']}"
+        return line if made.quantized is None else f"{line}  not proven: there is no --calibration"
+    proof = f"{found_text(made.proof.agreement)}: {made.proof.verdict}"
     return f"{line}  {timing['speedup']:.2f}×  {proof}"

@@ -11,6 +11,8 @@ from edgevision.backends import Variant
 from edgevision.converters.calibration import Data
 from edgevision.converters.candidates import Trial
 from edgevision.converters.prove import Proof
+from edgevision.converters.readers import Read
+from edgevision.converters.readers.child import Limits
 from edgevision.converters.settings import Overrides
 from edgevision.frame import Image
 from edgevision.spec import ModelSpec
@@ -26,18 +28,20 @@ class Order:
     """What the user wants.
 
     Attributes:
-        model: The ONNX file.
+        model: An ONNX file, or one of another format that there is a reader for.
         output: The bundle's folder.
         overrides: How the model is run, where the user says so.
-        precisions: Besides fp32, which is always there: ``int8``.
+        precisions: Besides fp32, which is always there: ``int8``, ``fp16``.
         targets: Of `TARGETS`.
-        calibration: A video or a folder of pictures; needed for int8.
+        calibration: A video or a folder of pictures; needed for int8, and to prove fp16.
         samples: At most so many pictures to calibrate on, and as many to prove on.
         least: Agreement with fp32 that passes.
         golden: A source of golden frames, ``synthetic`` or ``none``.
         opset: Least opset of what is written.
         keep_passing: Write a bundle of the variants that passed when others did not.
         force: Replace a bundle that exists.
+        factory: ``module:function`` that makes the network, where the file holds weights only.
+        limits: What a reader of another format may use.
     """
 
     model: Path
@@ -52,6 +56,8 @@ class Order:
     opset: int = 17
     keep_passing: bool = False
     force: bool = False
+    factory: str | None = None
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(slots=True)
@@ -60,8 +66,8 @@ class Made:
 
     Attributes:
         variant: Its file lies in the staging folder.
-        proof: None for fp32, the reference.
-        quantized: What the quantizer reports; None for fp32.
+        proof: None for fp32, the reference, and where there were no pictures to prove on.
+        quantized: What became of each node, for reports; None for fp32.
         trials: Recipes that were tried, with their agreement on the selection pictures.
         written: What reading the file back found.
     """
@@ -106,6 +112,7 @@ class Conversion:
     """Everything that a report is made of."""
 
     order: Order
+    read: Read
     spec: ModelSpec
     changes: list[str]
     made: list[Made]

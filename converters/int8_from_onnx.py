@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgevision.converters.graph import GraphIndex
+from edgevision.converters.histograms import Histogram, histograms
 from edgevision.converters.int8_read_back import read_back, refuse_quantized
 from edgevision.converters.moments import Moments, batches, gather, measurable
 from edgevision.converters.quant_layer import Layer
@@ -18,11 +19,21 @@ from edgevision.converters.quant_params import activation_quantizers, channel_sc
 from edgevision.converters.quant_plan import Plan, make_plan
 from edgevision.converters.quant_schemes import LAYER_OPS, SCHEMES
 from edgevision.converters.quant_write import IntegerLayer, write
+from edgevision.converters.range_methods import METHODS, interval_of, needs_histogram
 from edgevision.converters.ranges import Feeds, Progress, TensorRange, collect, silent
 from edgevision.converters.rounding import bias_shift, round_nearest, round_with_moments
 from edgevision.errors import ModelError, UsageError
 
-__all__ = ["Calibration", "Quantized", "calibrate", "quantize_calibrated"]
+__all__ = [
+    "Calibration",
+    "Quantized",
+    "calibrate",
+    "int8_layers",
+    "quantize_calibrated",
+    "with_histograms",
+]
+
+PUT_BACK = "put back to float: of all layers it cost the most accuracy"
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,8 @@ class Calibration:
     Attributes:
         scheme: The scheme that it was measured for.
         exclude: Nodes that were to stay float.
-        ranges: Tensor name → its range.
+        ranges: Tensor name → its extremes.
+        histograms: Tensor name → what lies between them; empty until `with_histograms`.
         rounded: Layer name → weights rounded with second moments, bias corrected; empty if not
             asked for. They do not depend on the ranges, so the moments need not be kept.
         warnings: What rounding met, as sentences.
@@ -43,6 +55,7 @@ class Calibration:
     ranges: Mapping[str, TensorRange]
     rounded: Mapping[str, IntegerLayer]
     warnings: tuple[str, ...] = ()
+    histograms: Mapping[str, Histogram] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,27 +106,56 @@ def calibrate(
     return Calibration(scheme, tuple(sorted(exclude)), ranges, rounded, tuple(warnings))
 
 
+def int8_layers(model: onnx.ModelProto, measured: Calibration) -> list[Layer]:
+    """The layers that become INT8 if no more nodes are excluded, in graph order."""
+    return list(_plan(model, measured.scheme, measured.exclude, measured.ranges).layers)
+
+
+def with_histograms(
+    model: onnx.ModelProto, measured: Calibration, feeds: Feeds, *, progress: Progress = silent
+) -> Calibration:
+    """What was measured, and histograms for the methods that need them: one more pass."""
+    found = histograms(
+        model, measured.ranges, feeds, frames=_frames(measured.ranges), progress=progress
+    )
+    return replace(measured, histograms=found)
+
+
 def quantize_calibrated(
     model: onnx.ModelProto,
     measured: Calibration,
     *,
     ranges: str,
     rounding: bool,
+    exclude: Collection[str] = (),
 ) -> Quantized:
     """Write one recipe from what `calibrate` measured; no frame is run.
 
     Args:
         model: The one that was measured; not changed.
         measured: What was measured.
-        ranges: ``minmax``, or ``mean`` of the frames' extremes.
+        ranges: One of `range_methods.METHODS`.
         rounding: Take the weights rounded with second moments; else round to nearest.
+        exclude: Layers to put back to float, besides the nodes that were excluded when measuring.
 
     Raises:
-        UsageError: Unknown range method.
+        UsageError: Unknown range method, or one that needs histograms and there are none.
     """
-    _check_choice("ranges", ranges, ("minmax", "mean"))
-    plan = _plan(model, measured.scheme, measured.exclude, measured.ranges)
-    quantizers, warnings = activation_quantizers(model, plan, measured.ranges, ranges)
+    _check_choice("ranges", ranges, tuple(METHODS))
+    if needs_histogram(ranges) and not measured.histograms:
+        raise UsageError(f"{ranges} needs histograms", hint="call with_histograms first")
+    plan = _plan(model, measured.scheme, {*measured.exclude, *exclude}, measured.ranges)
+    intervals = {
+        name: interval_of(
+            ranges,
+            measured.ranges[name],
+            measured.histograms.get(name),
+            symmetric=not plan.scheme.asymmetric,
+        )
+        for name in plan.tensors
+    }
+    quantizers, warnings = activation_quantizers(model, plan, intervals)
+    seen = [f"tensor {name!r} {r.warning}" for name, r in measured.ranges.items() if r.warning]
     index = GraphIndex(model.graph)
     layers = {
         layer.node: (measured.rounded.get(layer.node) if rounding else None)
@@ -129,14 +171,16 @@ def quantize_calibrated(
             expected=f"{len(plan.layers)}",
             hint="this is a fault in edgevision: please report it with the model",
         )
+    kept = {**plan.kept_float, **dict.fromkeys(exclude, PUT_BACK)}
     report = {
         "scheme": measured.scheme,
         "ranges": ranges,
         "rounding": rounding,
         "frames": _frames(measured.ranges),
         "int8": sorted({layer.node for layer in plan.layers} | plan.others - plan.bridges),
-        "float": dict(sorted(plan.kept_float.items())),
-        "warnings": [*warnings, *(measured.warnings if rounding else ())],
+        "put_back": sorted(exclude),
+        "float": dict(sorted(kept.items())),
+        "warnings": [*seen, *warnings, *(measured.warnings if rounding else ())],
     }
     return Quantized(result, report)
 

@@ -15,7 +15,6 @@ from edgevision.benchmarks.environment import read_environment
 from edgevision.bundle import MANIFEST, SCHEMA, hash_file
 from edgevision.converters.bundle_writer import write_json
 from edgevision.converters.conversion import Conversion, Engine, Made
-from edgevision.converters.onnx_file import data_files
 from edgevision.converters.prove import Proof, load
 from edgevision.converters.report import report_json
 from edgevision.converters.report_markdown import report_markdown
@@ -185,11 +184,7 @@ def _provenance(conversion: Conversion) -> dict[str, Any]:
     order = conversion.order
     packages = ("numpy", "onnx", "onnxruntime")
     return {
-        "source": {
-            "file": order.model.name,
-            "sha256": hash_file(order.model),
-            "data": {n: hash_file(order.model.parent / n) for n in data_files(order.model)},
-        },
+        "source": conversion.read.source,
         "tools": {
             "edgevision": __version__,
             "opencv": cv2.__version__,

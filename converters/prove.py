@@ -24,6 +24,8 @@ from edgevision.metrics.agreement import (
     ClassificationAgreement,
     DetectionAgreement,
 )
+from edgevision.metrics.keypoints import KeypointAgreement
+from edgevision.metrics.masks import MaskAgreement
 from edgevision.metrics.tensors import TensorAgreement
 from edgevision.model import Model, load_variant
 from edgevision.percentiles import summary_ms
@@ -31,6 +33,7 @@ from edgevision.percentiles import summary_ms
 __all__ = [
     "LEAST_DETECTIONS",
     "LEAST_FRAMES",
+    "LEAST_KEYPOINTS",
     "MOST_OF_ONE_CLASS",
     "Proof",
     "agreement_for",
@@ -41,11 +44,21 @@ __all__ = [
     "prove",
 ]
 
-#: Under this many pictures, or reference detections, a number would say nothing: the verdict is ``insufficient``.
+#: Under this many pictures, or of what fp32 finds in them, a number would say nothing: the verdict is ``insufficient``.
 LEAST_FRAMES = 50
 LEAST_DETECTIONS = 100
+LEAST_KEYPOINTS = 100
 #: Nor where fp32 gives one class in more than this share of the pictures: a constant would agree as well.
 MOST_OF_ONE_CLASS = 0.9
+
+#: Metric → how many samples it needs; those of masks are pictures in which fp32 sees something.
+_LEAST_SAMPLES = {"f1": LEAST_DETECTIONS, "1-nme": LEAST_KEYPOINTS, "miou": LEAST_FRAMES}
+#: Task → the tally that decides for it; of others it is boxes.
+_AGREEMENTS: dict[str, Callable[[], Agreement]] = {
+    "classify": ClassificationAgreement,
+    "keypoints": KeypointAgreement,
+    "segment": MaskAgreement,
+}
 
 _WARM_UP = 5
 _ROUNDS = 60
@@ -95,6 +108,8 @@ def load(
     params = dict(variant.spec.output.params)
     if variant.spec.task == "detect" and not own_score:
         params["score"] = min(min(THRESHOLDS), float(params.get("score", 1.0)))
+    if variant.spec.task == "keypoints" and not own_score:
+        params["score"] = 0.0  # points count by their own scores, whatever the person's
     bundle = Bundle(variant.file, variant.id, "", {variant.id: variant}, {})
     return load_variant(
         bundle,
@@ -179,7 +194,7 @@ def one_sided(found: Mapping[str, Any]) -> bool:
 
 def agreement_for(task: str) -> Agreement:
     """An empty tally of the metric that decides for a task."""
-    return ClassificationAgreement() if task == "classify" else DetectionAgreement()
+    return _AGREEMENTS.get(task, DetectionAgreement)()
 
 
 def compare_speed(
@@ -213,7 +228,7 @@ def compare_speed(
 
 
 def _verdict(agreement: Agreement, least: float) -> str:
-    few = agreement.metric == "f1" and agreement.samples < LEAST_DETECTIONS
+    few = agreement.samples < _LEAST_SAMPLES.get(agreement.metric, 0)
     if agreement.frames < LEAST_FRAMES or few or one_sided(agreement.to_dict()):
         return "insufficient"
     return "pass" if agreement.value >= least else "fail"

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from edgevision.converters.graph import GraphIndex
 from edgevision.converters.quant_plan import PASSING_OPS, Plan, clip_bounds
 from edgevision.converters.quant_schemes import LAYER_OPS
+from edgevision.converters.range_methods import Interval
 from edgevision.converters.ranges import TensorRange
 
 __all__ = ["Quantizer", "activation_quantizers", "channel_scales", "quantizer_of", "unfit"]
-
-Interval = tuple[float, float]
 
 # Below this a float16 copy of the scale would be zero (smallest subnormal 6e-8).
 _SMALLEST_SCALE = 1e-7
@@ -45,18 +44,17 @@ class Quantizer:
 
 
 def activation_quantizers(
-    model: onnx.ModelProto, plan: Plan, ranges: Mapping[str, TensorRange], method: str
+    model: onnx.ModelProto, plan: Plan, intervals: Mapping[str, Interval]
 ) -> tuple[dict[str, Quantizer], list[str]]:
     """One quantizer per planned tensor, shared where the plan says so, and warnings.
 
     Args:
         model: The graph that the plan was made for.
         plan: Which tensors need one.
-        ranges: What was measured, by tensor name; more than the plan needs is only warned of.
-        method: ``minmax`` or ``mean``.
+        intervals: The range of each of its tensors, see `range_methods`.
     """
-    warnings = [f"tensor {name!r} {r.warning}" for name, r in ranges.items() if r.warning]
-    sharing = _sharing(model, plan, {n: ranges[n].interval(method) for n in plan.tensors})
+    warnings = []
+    sharing = _sharing(model, plan, {n: intervals[n] for n in plan.tensors})
     quantizers: dict[str, Quantizer] = {}
     for name in plan.tensors:
         low, high = sharing.interval(name)

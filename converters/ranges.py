@@ -43,15 +43,6 @@ class TensorRange:
     frames: int
     non_finite: int
 
-    def interval(self, method: str) -> tuple[float, float]:
-        """The range by ``minmax`` (all that was seen) or ``mean`` (of the frames' extremes).
-
-        Means that are both 0 would give a tensor that is not always 0 no room: then all counts.
-        """
-        if method == "mean" and (self.mean_low or self.mean_high):
-            return self.mean_low, self.mean_high
-        return self.low, self.high
-
     @property
     def silent(self) -> bool:
         """Whether nothing but 0 was seen, which tells no scale."""

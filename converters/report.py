@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgevision.converters.candidates import Candidate
 from edgevision.converters.conversion import Conversion, Made
-from edgevision.onnx_header import read_header
 
 __all__ = ["REPORT_SCHEMA", "recipe", "report_json", "zero_inputs"]
 
@@ -28,12 +28,14 @@ def report_json(conversion: Conversion) -> dict[str, Any]:
 
 def zero_inputs(conversion: Conversion) -> list[str]:
     """Inputs besides the one for pictures: whatever runs the model here feeds them with zeros."""
-    inputs = read_header(conversion.order.model).inputs
+    inputs = conversion.read.header.inputs
     return [tensor.name for tensor in inputs if tensor.name != conversion.spec.input.tensor]
 
 
 def _variant(made: Made) -> dict[str, Any]:
     facts: dict[str, Any] = {"size_bytes": made.variant.size_bytes, "sha256": made.variant.sha256}
+    if made.quantized is not None:
+        facts |= {"quantization": made.quantized, "read_back": made.written}
     if made.proof is None:
         return facts | {"agreement": None, "outputs": {}}
     facts["agreement"] = made.proof.agreement
@@ -41,10 +43,9 @@ def _variant(made: Made) -> dict[str, Any]:
         name: {key: value if value is None else round(value, 6) for key, value in found.items()}
         for name, found in made.proof.outputs.items()
     }
-    facts["quantization"] = made.quantized
-    facts["read_back"] = made.written
     facts["trials"] = [
-        {"recipe": t.candidate.name, "agreement": round(t.score, 6)} for t in made.trials
+        {"recipe": t.candidate.name, "agreement": round(t.score, 6), "size_bytes": t.size_bytes}
+        for t in made.trials
     ]
     return facts
 
@@ -53,8 +54,9 @@ def _calibration(conversion: Conversion) -> dict[str, Any] | None:
     data = conversion.data
     if data is None:
         return None
+    proven = sorted((m for m in conversion.made if m.proof is not None), key=lambda m: not m.trials)
     return {
-        "method": next((recipe(m) for m in conversion.made if m.proof is not None), None),
+        "method": recipe(proven[0]) if proven else None,
         "samples": data.calibration.count,
         "digest": data.digest,
         "data": data.name,
@@ -66,8 +68,10 @@ def _calibration(conversion: Conversion) -> dict[str, Any] | None:
 
 
 def recipe(made: Made) -> str:
+    """The recipe that a variant was written by, as its trial is called."""
     report = made.quantized or {}
-    return f"{report.get('ranges')}{'+rounding' if report.get('rounding') else ''}"
+    put_back = tuple(report.get("put_back", ()))
+    return Candidate(str(report.get("ranges")), bool(report.get("rounding")), put_back).name
 
 
 def _overall(conversion: Conversion) -> str:
@@ -75,4 +79,6 @@ def _overall(conversion: Conversion) -> str:
     for verdict in ("fail", "insufficient"):
         if verdict in verdicts:
             return verdict
+    if any(m.proof is None and m.quantized is not None for m in conversion.made):
+        return "not proven"
     return "pass" if verdicts else "reference only"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Any
 
+from edgevision.converters.calibration import Data
 from edgevision.converters.conversion import Conversion, Made
-from edgevision.converters.prove import (
-    LEAST_DETECTIONS,
-    LEAST_FRAMES,
-    MOST_OF_ONE_CLASS,
-    one_sided,
-)
+from edgevision.converters.range_methods import METHODS
 from edgevision.converters.report import recipe, zero_inputs
+from edgevision.converters.report_agreement import (
+    agreement_cell,
+    agreement_section,
+    headline,
+    lacking,
+)
 from edgevision.converters.report_outputs import code, outputs_table
 from edgevision.text import counted, markdown, score_text, size_text
 
@@ -21,11 +22,11 @@ __all__ = ["report_markdown"]
 
 _LISTED = 12
 
-_RECIPES = (
-    "`minmax` takes the extremes of all calibration pictures as ranges, `mean` the mean of each one's; "
-    "`rounding` rounds weights by what the pictures make of them, not to the nearest."
+_ROUNDING = "`rounding` rounds weights by what the pictures make of them, not to the nearest."
+_UNPROVEN = (
+    "There were no pictures to compare it with fp32 on, so no machine takes it by itself; "
+    "`--calibration` gives some."
 )
-_METRICS = {"f1": "F1", "top1": "top-1"}
 _VERDICTS = {
     "pass": "✅ pass",
     "fail": "❌ fail",
@@ -44,7 +45,7 @@ def report_markdown(conversion: Conversion) -> str:
         _speed_note(conversion),
         _engines_section(conversion),
         _data_section(conversion),
-        *(_variant_section(made, conversion) for made in conversion.made if made.proof is not None),
+        *(_variant_section(made, conversion) for made in conversion.made),
         _changes_section(conversion),
         _next_section(conversion),
     ]
@@ -53,10 +54,10 @@ def report_markdown(conversion: Conversion) -> str:
 
 def _headline(conversion: Conversion) -> str:
     name = markdown(conversion.order.output.stem)
-    proven = [m for m in conversion.made if m.proof is not None]
-    if not proven:
+    derived = [m for m in conversion.made if m.quantized is not None]
+    if not derived:
         return f"# {name}\n\nConverted to a clean fp32 model. Nothing was quantized, so there was nothing to prove."
-    lines = [_sentence(made, conversion) for made in proven]
+    lines = [_sentence(made, conversion) for made in derived]
     if not conversion.passed:
         lines.append(
             "What did not pass was left out of the bundle."
@@ -67,40 +68,18 @@ def _headline(conversion: Conversion) -> str:
 
 
 def _sentence(made: Made, conversion: Conversion) -> str:
-    agreement = made.proof.agreement if made.proof else {}
+    if made.proof is None:
+        return f"**{markdown(made.variant.id)}: ⚠️ not proven.** {_UNPROVEN}"
+    agreement = made.proof.agreement
     speed = conversion.timings[made.variant.id]["speedup"]
     size = made.variant.size_bytes / conversion.made[0].variant.size_bytes
     runs = "" if "trt" in made.variant.targets else f"runs at {speed:.2f}× its speed here and "
     return (
         f"**{markdown(made.variant.id)}: {_VERDICTS[agreement['verdict']]}.** "
-        f"It agrees with fp32 at {_METRICS[agreement['metric']]} {score_text(agreement['value'])} "
-        f"(at least {agreement['least']:g} was asked), {runs}takes {size:.0%} of its size."
-        + _lacking(agreement)
+        f"{headline(agreement)}, {runs}takes {size:.0%} of its size."
+        + lacking(agreement)
         + _broken(made)
     )
-
-
-def _lacking(agreement: dict[str, Any]) -> str:
-    """What was too little, if the data were."""
-    if agreement["verdict"] != "insufficient":
-        return ""
-    detects = agreement["metric"] == "f1"
-    pictures, objects = agreement["frames"], agreement["samples"]
-    lines = []
-    if detects or pictures < LEAST_FRAMES:
-        seen = f"{pictures} pictures" + (f" with {objects} objects" if detects else "")
-        least = f"{LEAST_FRAMES} pictures" + (
-            f" with {LEAST_DETECTIONS} objects" if detects else ""
-        )
-        lines.append(f" That rests on only {seen}; a verdict needs at least {least}.")
-    if one_sided(agreement) and pictures:
-        best = code(agreement["commonest"] or "nothing")
-        lines.append(
-            f" fp32 says {best} in {agreement['commonest_frames']} of {pictures} pictures: a model that "
-            "always says so would agree as often. A verdict needs pictures of several classes, "
-            f"none of them in more than {MOST_OF_ONE_CLASS:.0%}."
-        )
-    return "".join(lines)
 
 
 def _broken(made: Made) -> str:
@@ -113,7 +92,8 @@ def _model_text(conversion: Conversion) -> str:
     """What the model is, so that a wrong preset is seen here."""
     spec = conversion.spec
     size = "any size" if spec.input.size is None else "×".join(map(str, spec.input.size))
-    classes = f", {len(spec.labels)} classes" if spec.labels else ""
+    count = len(spec.labels)
+    classes = f", {count} class{'es' if count > 1 else ''}" if count else ""
     return (
         f"From {code(conversion.order.model.name)}: {markdown(spec.task)} with decoder "
         f"{code(spec.output.decoder)}{classes}, on {size} {spec.input.colour} pictures ({spec.input.resize})."
@@ -140,9 +120,9 @@ def _table(conversion: Conversion) -> str:
     for made in conversion.made:
         timing = conversion.timings[made.variant.id]
         agreement = (
-            "reference"
+            ("reference" if made.quantized is None else "not proven")
             if made.proof is None
-            else f"{score_text(made.proof.value)} {_VERDICTS[made.proof.verdict]}"
+            else f"{agreement_cell(made.proof.agreement)} {_VERDICTS[made.proof.verdict]}"
         )
         rows.append(
             f"| {markdown(made.variant.id)} | {size_text(made.variant.size_bytes)} | {agreement} "
@@ -168,9 +148,11 @@ def _speed_note(conversion: Conversion) -> str:
         lines.append(
             f"**{', '.join(slower)} is not faster than fp32 here**: run fp32 on machines like this one."
         )
-    if any("trt" in m.variant.targets for m in conversion.made):
+    for_gpus = [m.variant.id for m in conversion.made if "trt" in m.variant.targets]
+    if for_gpus:
         lines.append(
-            "The `trt` variant is written for TensorRT; its speed on a CPU says nothing about a GPU."
+            f"Written for TensorRT: {', '.join(f'`{i}`' for i in for_gpus)}; "
+            "its speed on a CPU says nothing about a GPU."
         )
     return "\n".join(lines)
 
@@ -189,31 +171,32 @@ def _engines_section(conversion: Conversion) -> str:
     for engine, proof in proven:
         rows.append(
             f"| {markdown(engine.variant)} | {engine.backend} | {engine.compute} | "
-            f"{score_text(proof.value)} {_VERDICTS[proof.verdict]} | "
+            f"{agreement_cell(proof.agreement)} {_VERDICTS[proof.verdict]} | "
             f"{engine.timing['latency_ms']['p50']:.2f} ms | {engine.timing['speedup']:.2f}× |"
         )
     rows += ["", "`edgevision run` takes the fastest that passed, unless told otherwise."]
     return "\n".join(rows)
 
 
+#: How each kind of data is split into its parts.
+_SPLIT = {
+    "video": "a video, split into the first 40 % of the frames, the next 20 % and the last 40 %",
+    "folder": "a folder, split into parts chosen by each file's hash",
+    "belts": "a belt for each part, with other garments",
+}
+
+
 def _data_section(conversion: Conversion) -> str:
     data = conversion.data
     if data is None:
         return ""
-    how = (
-        "the first 40 % of the frames, the next 20 % and the last 40 %"
-        if data.kind == "video"
-        else "parts chosen by each file's hash"
-    )
     lines = [
         "## Data",
         "",
-        f"{code(data.name)}, a {data.kind}, split into {how}, so nothing that was calibrated on was proven on:",
+        f"{code(data.name)}, {_SPLIT[data.kind]}, so nothing that was calibrated on was proven on:",
         "",
         f"- calibrated on {data.calibration.count} pictures (digest `{data.digest[:16]}…`)",
-        f"- chose among recipes on {data.selection.count}"
-        if data.selection.count
-        else "- chose among recipes on the same pictures: so few were given that none fell to the part for that",
+        *([_chosen_on(data)] if any(made.trials for made in conversion.made) else []),
         f"- proven on {data.proof.count}",
     ]
     if data.problems:
@@ -224,36 +207,23 @@ def _data_section(conversion: Conversion) -> str:
     return "\n".join(lines)
 
 
+def _chosen_on(data: Data) -> str:
+    if data.selection.count:
+        return f"- chose among recipes on {data.selection.count}"
+    return "- chose among recipes on the same pictures: so few were given that none fell to the part for that"
+
+
 def _variant_section(made: Made, conversion: Conversion) -> str:
-    if made.proof is None:
+    if made.quantized is None:
         return ""
     parts = [
         f"## {markdown(made.variant.id)}",
-        _agreement_text(made),
-        outputs_table(made),
+        agreement_section(made.proof.agreement) if made.proof else "",
+        outputs_table(made) if made.proof else "",
         _recipes_text(made, conversion),
         _float_text(made),
     ]
     return "\n\n".join(p for p in parts if p)
-
-
-def _agreement_text(made: Made) -> str:
-    agreement = made.proof.agreement if made.proof else {}
-    if agreement["metric"] == "top1":
-        return f"The best class is the same in {agreement['value']:.2%} of {agreement['samples']} pictures."
-    at = ", ".join(
-        f"{score_text(value)} at score {score}" for score, value in agreement["f1_at"].items()
-    )
-    right = (
-        f"{agreement['precision']:.1%} of what it finds is among them"
-        if agreement["recall"]
-        else ""
-    )
-    return (
-        f"Over {agreement['frames']} pictures fp32 finds {agreement['samples']} objects at score 0.35. "
-        f"Of those the variant finds {agreement['recall']:.1%}{', and ' if right else ''}{right} "
-        f"(same class, IoU ≥ 0.5, one to one). F1 is {at}."
-    )
 
 
 def _recipes_text(made: Made, conversion: Conversion) -> str:
@@ -261,11 +231,15 @@ def _recipes_text(made: Made, conversion: Conversion) -> str:
         return ""
     own = conversion.data is not None and conversion.data.selection.count > 0
     part = "selection" if own else "calibration"
-    rows = [f"| recipe tried | agreement on the {part} pictures |", "| --- | ---: |"]
+    rows = [f"| recipe tried | agreement on the {part} pictures | size |", "| --- | ---: | ---: |"]
     for trial in made.trials:
         shipped = " (shipped)" if trial.candidate.name == recipe(made) else ""
-        rows.append(f"| {trial.candidate.name}{shipped} | {score_text(trial.score)} |")
-    rows += ["", _RECIPES]
+        rows.append(
+            f"| {trial.candidate.name}{shipped} | {score_text(trial.score)} | {size_text(trial.size_bytes)} |"
+        )
+    tried = dict.fromkeys(trial.candidate.ranges for trial in made.trials)
+    meant = [f"`{name}` {METHODS[name]}" for name in tried]
+    rows += ["", f"As the range of an activation, {'; '.join(meant)}. {_ROUNDING}"]
     return "\n".join(rows)
 
 
@@ -275,15 +249,17 @@ def _float_text(made: Made) -> str:
     reasons: dict[str, int] = {}
     for reason in kept.values():
         reasons[reason] = reasons.get(reason, 0) + 1
-    int8 = len(report.get("int8", []))
-    runs, stay = "runs" if int8 == 1 else "run", "stays" if len(kept) == 1 else "stay"
-    lines = [f"{counted(int8, 'node')} {runs} in int8, {len(kept)} {stay} in float."]
+    kind = "fp16" if "fp16" in report else "int8"
+    count = len(report.get(kind, []))
+    runs, stay = "runs" if count == 1 else "run", "stays" if len(kept) == 1 else "stay"
+    lines = [f"{counted(count, 'node')} {runs} in {kind}, {len(kept)} {stay} in float."]
     if reasons:
         lines.append("")
     lines += [
         f"- {count} × {markdown(reason)}"
         for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     ]
+    lines += [f"\n{markdown(note)}" for note in report.get("notes", [])]
     warnings = report.get("warnings", [])
     if warnings:
         lines += ["", *(f"- ⚠️ {markdown(w)}" for w in warnings[:_LISTED])]

@@ -20,7 +20,7 @@ if sys.version_info >= (3, 11):
 else:  # pragma: no cover - the same module under its former name
     import tomli as tomllib
 
-__all__ = ["Overrides", "fixed_shapes", "read_labels", "resolve"]
+__all__ = ["Overrides", "before_reading", "fixed_shapes", "read_labels", "resolve"]
 
 _LARGEST_TEXT = 4 * 2**20
 
@@ -48,8 +48,24 @@ class Overrides:
     batch: int | None = None
 
 
+def before_reading(asked: Overrides, *, model_name: str) -> ModelSpec:
+    """What is known of a model before it is ONNX: what the user said.
+
+    Raises:
+        UsageError: Nothing says how the model is run, or two things do.
+        SpecError: What says it is wrong.
+    """
+    spec = _base(asked, {}, (), model_name)
+    return replace(spec, input=replace(spec.input, size=asked.size)) if asked.size else spec
+
+
 def resolve(
-    asked: Overrides, metadata: Mapping[str, str], inputs: Sequence[TensorSpec], *, model_name: str
+    asked: Overrides,
+    metadata: Mapping[str, str],
+    inputs: Sequence[TensorSpec],
+    *,
+    model_name: str,
+    layout: str | None = None,
 ) -> ModelSpec:
     """The spec of a model.
 
@@ -58,12 +74,15 @@ def resolve(
         metadata: The ONNX file's own.
         inputs: The model's inputs, as declared.
         model_name: For messages.
+        layout: Of the picture input, in place of the preset's: the reader saw where its channels are.
 
     Raises:
         UsageError: Nothing says how the model is run, or two things do.
         SpecError: What says it is wrong, or does not fit the inputs.
     """
     spec = _base(asked, metadata, inputs, model_name)
+    if layout is not None:
+        spec = replace(spec, input=replace(spec.input, layout=layout))
     if not spec.labels:
         spec = replace(spec, labels=_own_labels(metadata, inputs))
     if asked.task is not None:
@@ -125,7 +144,7 @@ def _base(
     if found is None:
         raise UsageError(
             f"{model_name} does not say how it is run",
-            received="inputs " + "; ".join(map(str, inputs)),
+            received="inputs " + "; ".join(map(str, inputs)) if inputs else "",
             expected="--preset, --config, or a model exported by Ultralytics or edgevision",
             hint="--preset with one of: " + ", ".join(presets.names()),
         )

@@ -26,7 +26,7 @@ from edgevision.progress import Progress
 from edgevision.results import Result
 from edgevision.spec import ModelSpec
 
-__all__ = ["int8_variant", "write_variant"]
+__all__ = ["feeds", "int8_variant", "write_variant"]
 
 
 def write_variant(
@@ -85,7 +85,7 @@ def int8_variant(
     progress.say(f"{variant_id}: calibrating on {data.calibration.count} pictures of {data.name}")
     best, trials = best_candidate(
         cleaned,
-        lambda: _feeds(cleaned, spec, data),
+        lambda: feeds(cleaned, spec, data),
         score,
         scheme=target,
         target=order.least,
@@ -107,7 +107,7 @@ def int8_variant(
     return made
 
 
-def _feeds(model: onnx.ModelProto, spec: ModelSpec, data: Data) -> Iterator[dict[str, Any]]:
+def feeds(model: onnx.ModelProto, spec: ModelSpec, data: Data) -> Iterator[dict[str, Any]]:
     """The calibration pictures as input tensors, through the same input spec as everywhere."""
     name = spec.input.tensor or model.graph.input[0].name
     others = {

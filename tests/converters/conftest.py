@@ -23,6 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.converters.conversion import Conversion, Order
 from edgevision.converters.convert import convert
+from edgevision.converters.readers import KINDS, Kind
 from edgevision.converters.settings import Overrides
 from edgevision.progress import Progress
 
@@ -288,3 +289,19 @@ def edgevision() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture
+def fake_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes the body of a function ``read(request, folder)`` the reader of ``.keras`` files."""
+
+    def install(body: str) -> None:
+        lines = "\n".join("    " + line for line in body.splitlines())
+        source = f"import os, time\n\ndef read(request, folder):\n{lines}\n"
+        (tmp_path / "fake_reader.py").write_text(source)
+        kind = Kind("a fake model", "Fake", "numpy", (1, 0), "fake", "fake_reader")
+        monkeypatch.setitem(KINDS, "keras", kind)
+        monkeypatch.syspath_prepend(str(tmp_path))  # spawn hands it on to the child
+        sys.modules.pop("fake_reader", None)
+
+    return install

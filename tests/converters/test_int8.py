@@ -14,7 +14,6 @@ import pytest
 from onnx import numpy_helper, parser
 from onnx.reference import ReferenceEvaluator
 
-from edgevision.converters.candidates import CANDIDATES, Candidate, best_candidate
 from edgevision.converters.clean import clean
 from edgevision.converters.execute import run_once
 from edgevision.converters.int8_from_onnx import Quantized, calibrate, quantize_calibrated
@@ -627,46 +626,6 @@ def test_read_back_tells_the_schemes_apart() -> None:
         read_back(measured["x86"], "trt")
     with pytest.raises(ModelError, match="float bias"):
         read_back(measured["trt"], "x86")
-
-
-def test_candidates_stop_at_the_first_with_margin_else_take_the_best() -> None:
-    scores = dict(zip(CANDIDATES, [0.95, 0.97, 0.96, 0.5], strict=True))
-    asked: list[Candidate] = []
-
-    def score(made: Quantized) -> float:
-        candidate = Candidate(made.report["ranges"], made.report["rounding"])
-        asked.append(candidate)
-        return scores[candidate]
-
-    best, trials = best_candidate(body(), FRAMES, score, scheme="x86", target=0.95, margin=0.01)
-    assert asked == list(CANDIDATES[:2])
-    assert [t.score for t in trials] == [0.95, 0.97]
-    assert best.report["ranges"] == CANDIDATES[1].ranges
-    asked.clear()
-    best, trials = best_candidate(body(), FRAMES, score, scheme="x86", target=0.99)
-    assert len(asked) == len(trials) == 4
-    assert best.report["ranges"] == CANDIDATES[1].ranges
-
-
-@pytest.mark.parametrize(
-    ("found", "target", "chosen"),
-    [
-        ([0.951, 0.955, 0.90, 0.90], 0.99, 0),  # a draw: the better guess
-        ([0.94, 0.94, 0.951, 0.90], 0.99, 2),
-        ([0.949, 0.951, 0.90, 0.90], 0.95, 1),  # a draw is no reason to miss what was asked
-        ([0.957, 0.961, 0.99, 0.99], 0.95, 1),  # nor to ship without the margin
-    ],
-)
-def test_of_candidates_that_score_alike_the_earlier_is_taken(
-    found: list[float], target: float, chosen: int
-) -> None:
-    scores = iter(found)
-    best, trials = best_candidate(
-        body(), FRAMES, lambda _: next(scores), scheme="x86", target=target
-    )
-    assert len(trials) == (2 if max(found) > 0.96 and target < 0.96 else 4)
-    shipped = Candidate(best.report["ranges"], best.report["rounding"])
-    assert shipped == CANDIDATES[chosen]
 
 
 def video_frames(file: Path, count: int) -> list[np.ndarray]:

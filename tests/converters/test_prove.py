@@ -12,7 +12,17 @@ import pytest
 
 from edgevision.converters.prove import Proof, check_finite, compare_speed, prove
 from edgevision.errors import ModelError
-from edgevision.results import Classification, Detections, Result
+from edgevision.geometry import Transform
+from edgevision.results import (
+    NOTHING,
+    Classification,
+    Detections,
+    Keypoints,
+    Result,
+    Segmentation,
+)
+from edgevision.runs import runs_of
+from edgevision.skeleton import COCO_17
 
 LABELS = ("a", "b")
 
@@ -141,6 +151,54 @@ def test_a_classifier_is_measured_by_its_best_class() -> None:
     fp32 = classes(50, 50)
     proof = proven(fp32, classes(44, 56), task="classify")
     assert (proof.verdict, proof.value, proof.agreement["metric"]) == ("fail", 0.94, "top1")
+
+
+def person(*, shift: float = 0.0, points: int = 17) -> Keypoints:
+    """Someone 100 pixels tall, of whom so many points are sure."""
+    y = np.linspace(0, 100, 17)
+    places = np.stack([y * 0 + shift, y], axis=1)[None].astype(np.float32)
+    scores = (np.arange(17) % 17 < points)[None] * np.float32(0.9)
+    return Keypoints(places, scores, scores.mean(axis=1), COCO_17)
+
+
+def test_key_points_are_measured_in_heights() -> None:
+    good = proven([person()] * 50, [person(shift=4)] * 50, task="keypoints")
+    assert (good.verdict, good.value) == ("pass", pytest.approx(0.96))
+    assert good.agreement["nme"] == pytest.approx(0.04)
+    assert (good.agreement["metric"], good.agreement["samples"]) == ("1-nme", 850)
+    assert proven([person()] * 50, [person(shift=6)] * 50, task="keypoints").verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("frames", "points", "verdict"),
+    [(50, 2, "pass"), (49, 17, "insufficient"), (50, 1, "insufficient"), (50, 0, "insufficient")],
+)
+def test_too_few_key_points_are_no_pass(frames: int, points: int, verdict: str) -> None:
+    each: list[Result] = [person(points=points)] * frames
+    assert proven(each, each, task="keypoints").verdict == verdict
+
+
+def mask(columns: int) -> Segmentation:
+    picture = np.full((10, 100), NOTHING, np.uint8)
+    picture[:, :columns] = 0
+    return Segmentation(*runs_of(picture), Transform.identity(10, 100), LABELS)
+
+
+def test_masks_are_measured_by_their_overlap() -> None:
+    good = proven([mask(50)] * 50, [mask(48)] * 50, task="segment")
+    assert (good.verdict, good.value, good.agreement["metric"]) == ("pass", 0.96, "miou")
+    assert proven([mask(50)] * 50, [mask(47)] * 50, task="segment").verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("shown", "empty", "verdict"),
+    [(50, 0, "pass"), (50, 50, "pass"), (49, 0, "insufficient"), (49, 51, "insufficient")],
+)
+def test_masks_need_pictures_in_which_something_is_seen(
+    shown: int, empty: int, verdict: str
+) -> None:
+    each: list[Result] = [mask(50)] * shown + [mask(0)] * empty
+    assert proven(each, each, task="segment").verdict == verdict
 
 
 # Values that are no numbers, sizes that follow the data

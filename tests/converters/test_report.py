@@ -17,20 +17,19 @@ from onnx import helper
 from edgevision.converters.conversion import Conversion, Made
 from edgevision.converters.prove import Proof
 from edgevision.converters.report import report_json
+from edgevision.converters.report_agreement import required
 from edgevision.converters.report_markdown import report_markdown
+from edgevision.onnx_header import read_header
 
 HOSTILE = "<script>alert(1)</script>\x1b[2J|`*_\u202e\x9b31m\n# heading"
 
 
 def changed(conversion: Conversion, *, made: list[Made] | None = None, **order: Any) -> Conversion:
-    return Conversion(
-        replace(conversion.order, **order),
-        conversion.spec,
-        conversion.changes,
-        conversion.made if made is None else made,
-        conversion.data,
-        conversion.timings,
-        conversion.golden,
+    return replace(
+        conversion,
+        order=replace(conversion.order, **order),
+        made=conversion.made if made is None else made,
+        engines=[],
     )
 
 
@@ -138,6 +137,74 @@ def test_a_classifier_proven_on_few_pictures_is_explained(converted: Conversion)
     assert "always says" not in report_markdown(with_top1(converted))
 
 
+def with_metric(conversion: Conversion, metric: str, **agreement: Any) -> Conversion:
+    found = {
+        "metric": metric, "value": 0.99155, "samples": 2310, "frames": 64, "least": 0.95,
+        "nme": 0.00845, "distance": 0.0073, "people": 140, "lost": 3, "invented": 1, "iou": {"0": 0.99155},
+        "verdict": "pass",
+    }  # fmt: skip
+    made = [
+        replace(m, proof=Proof(found | agreement, m.proof.outputs)) if m.proof else m
+        for m in conversion.made
+    ]
+    return changed(conversion, made=made)
+
+
+def test_key_points_are_reported_by_their_error(converted: Conversion) -> None:
+    text = report_markdown(with_metric(converted, "1-nme"))
+    for sentence in (
+        "to a mean key-point error of 0.85 % of the person's height (at most 5 % was asked), runs at",
+        "| error 0.85 % ✅ pass |",
+        "Over 64 pictures fp32 sees 140 people with 2310 points of score 0.3 or more.",
+        "Those that the variant sees too lie 0.73 % of the person's height apart on average.",
+        "3 it does not see, and it sees 1 that fp32 does not; with each of these counted as a whole",
+        "the error (NME) is 0.85 %.",
+    ):
+        assert sentence in text
+
+
+def test_an_error_is_never_shown_as_what_was_asked_when_it_is_more(converted: Conversion) -> None:
+    text = report_markdown(with_metric(converted, "1-nme", value=0.949999, verdict="fail"))
+    assert "error of 5.01 % of the person's height (at most 5 % was asked)" in text
+
+
+def test_masks_are_reported_by_their_overlap(converted: Conversion) -> None:
+    text = report_markdown(with_metric(converted, "miou", samples=60))
+    for sentence in (
+        "It agrees with fp32 at mean IoU 0.9915 (at least 0.95 was asked), runs at",
+        "Over 64 pictures, in 60 of which fp32 sees something, the masks cover each other",
+        "at an IoU of 0.9915 (pixels of all pictures together, mean over 1 class).",
+    ):
+        assert sentence in text
+
+
+@pytest.mark.parametrize(
+    ("metric", "sentence"),
+    [
+        ("1-nme", "rests on only 12 pictures with 30 key points; a verdict needs at least 50 pictures with 100 key points."),
+        ("miou", "rests on only 12 pictures with 30 masks; a verdict needs at least 50 pictures with 50 masks."),
+    ],
+)  # fmt: skip
+def test_too_little_data_is_explained_for_every_metric(
+    converted: Conversion, metric: str, sentence: str
+) -> None:
+    few = with_metric(converted, metric, verdict="insufficient", frames=12, samples=30)
+    assert sentence in report_markdown(few)
+
+
+@pytest.mark.parametrize(
+    ("metric", "text"),
+    [
+        ("f1", "agreement of at least 0.95 on at least 50 pictures with at least 100 objects in them"),
+        ("top1", "agreement of at least 0.95 on at least 50 pictures, with none of several classes in more than 90% of them"),
+        ("1-nme", "a mean key-point error of at most 5 % on at least 50 pictures with at least 100 key points in them"),
+        ("miou", "agreement of at least 0.95 on at least 50 pictures in which fp32 sees something"),
+    ],
+)  # fmt: skip
+def test_what_is_required_is_said_for_every_metric(metric: str, text: str) -> None:
+    assert required(metric, 0.95) == text
+
+
 def with_outputs(conversion: Conversion, **outputs: Any) -> Conversion:
     made = [
         replace(m, proof=Proof(m.proof.agreement | {"verdict": "fail"}, outputs)) if m.proof else m
@@ -215,7 +282,8 @@ def test_inputs_that_nothing_feeds_are_named(
     info = helper.make_tensor_value_info(weights.name, weights.data_type, weights.dims)
     model.graph.input.append(info)
     onnx.save(model, tmp_path / "two.onnx")
-    two = changed(converted, model=tmp_path / "two.onnx")
+    read = replace(converted.read, header=read_header(tmp_path / "two.onnx"))
+    two = replace(converted, read=read)
     assert report_json(two)["inputs_fed_with_zeros"] == ["scale_factor"]
     text = report_markdown(two)
     assert "⚠️ Inputs fed with zeros: `scale_factor`. Only `images` takes pictures" in text
