@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
+from edgevision.converters.execute import trial_feeds
 from edgevision.converters.fp16_plan import HalfPlan, plan_half
 from edgevision.converters.fp16_read_back import read_back_half
 from edgevision.converters.fp16_types import opset_of, reads_either
@@ -16,7 +18,7 @@ from edgevision.converters.fp16_weights import as_half
 from edgevision.converters.graph import GraphIndex, captured, elem_types
 from edgevision.converters.int8_read_back import refuse_quantized
 from edgevision.converters.quant_schemes import LAYER_OPS
-from edgevision.converters.ranges import Feeds, Progress, TensorRange, collect, silent
+from edgevision.converters.ranges import Feeds, Progress, collect, silent
 from edgevision.errors import ModelError
 
 __all__ = ["Half", "half_remainder", "to_half"]
@@ -48,7 +50,7 @@ def to_half(
     Args:
         model: From `clean`; not changed.
         feeds: Gives the calibration frames, once, to see which tensors leave float16's range.
-            Without it nodes that may overflow stay float32.
+            Without it whatever may overflow stays float32, and what does so on noise.
         progress: Told the stage, how far it is, and of how much.
 
     Raises:
@@ -76,7 +78,7 @@ def half_remainder(
     if opset_of(model) < _QUANTIZES_HALF:
         try:
             model = version_converter.convert_version(model, _QUANTIZES_HALF)
-        except RuntimeError as error:  # ConvertError is one
+        except (RuntimeError, version_converter.ConvertError) as error:
             raise ModelError(
                 f"the INT8 graph cannot be raised to opset {_QUANTIZES_HALF}",
                 received=(str(error).strip().splitlines() or ["no reason given"])[0],
@@ -86,30 +88,28 @@ def half_remainder(
 
 
 def _convert(model: onnx.ModelProto, feeds: Feeds | None, progress: Progress) -> Half:
-    ranges: dict[str, TensorRange] | None = None
-    if feeds is not None:
-        wanted = plan_half(model, None, before=True).tensors
-        ranges = collect(model, wanted, feeds, progress=progress)
-    plan = plan_half(model, ranges)
+    seen = feeds or partial(iter, trial_feeds(model))
+    ranges = collect(model, plan_half(model, None).tensors, seen, progress=progress)
+    plan = plan_half(model, ranges, pictures=feeds is not None)
     if not plan.layers:
         raise _nothing_left(model, plan)
     result = _Writer(model, plan).write()
     counts = read_back_half(result, layers=plan.layers)
-    frames = max((r.frames + r.non_finite for r in (ranges or {}).values()), default=0)
+    frames = max((r.frames + r.non_finite for r in ranges.values()), default=0)
     report = {
         "fp16": sorted(plan.half),
         "float": dict(sorted(plan.kept_float.items())),
-        "ranges": "unknown" if ranges is None else "minmax",
-        "frames": frames,
-        "warnings": [] if ranges is not None else [_UNMEASURED],
+        "ranges": "unknown" if feeds is None else "minmax",
+        "frames": 0 if feeds is None else frames,
+        "warnings": [_UNMEASURED] if feeds is None else [],
         "read_back": counts,
     }
     return Half(result, report)
 
 
 _UNMEASURED = (
-    "there were no pictures to measure ranges on: nodes that may overflow stay float32, "
-    "and whether others do was not seen"
+    "there were no pictures to measure ranges on: what may overflow stays float32, "
+    "and whether other nodes do was tried on noise only"
 )
 
 

@@ -79,22 +79,23 @@ class HalfPlan:
 
 
 def plan_half(
-    model: onnx.ModelProto, ranges: Mapping[str, TensorRange] | None, *, before: bool = False
+    model: onnx.ModelProto, ranges: Mapping[str, TensorRange] | None, *, pictures: bool = True
 ) -> HalfPlan:
     """Plan the float16 part of a cleaned model.
 
     Args:
         model: Cleaned; every node has a name.
-        ranges: Tensor name → what was seen on pictures; None if nothing was, and then nodes that
-            may overflow stay float32.
-        before: Plan for the measuring: all that may be float16, whatever the ranges will say.
+        ranges: Tensor name → what was seen in it; None plans what is to be looked at, all that may
+            be float16 whatever its range will be.
+        pictures: The ranges are those of pictures. Those of noise show some overflows, and prove
+            nothing safe: then whatever may overflow stays float32.
     """
-    return _Planner(model, ranges, before).plan()
+    return _Planner(model, ranges, pictures).plan()
 
 
 class _Planner:
     def __init__(
-        self, model: onnx.ModelProto, ranges: Mapping[str, TensorRange] | None, before: bool
+        self, model: onnx.ModelProto, ranges: Mapping[str, TensorRange] | None, pictures: bool
     ) -> None:
         self.nodes = list(model.graph.node)
         self.index = GraphIndex(model.graph)
@@ -103,8 +104,8 @@ class _Planner:
         self.opset = opset_of(model)
         self.tail = decode_tail(model)
         self.ranges = ranges or {}
-        self.before = before
-        self.cautious = ranges is None and not before
+        self.before = ranges is None
+        self.pictures = pictures
         self.result = HalfPlan()
 
     def plan(self) -> HalfPlan:
@@ -148,12 +149,12 @@ class _Planner:
         if node.op_type != "Conv":  # elsewhere channels lie on another axis, or on none
             return unfit_weights(weights.reshape(1, -1), None, None)
         bias = self.index.array(node.input[2]) if len(node.input) > 2 else None
-        seen = self.ranges.get(node.input[0])
+        seen = self.ranges.get(node.input[0]) if self.pictures else None
         return unfit_weights(weights, bias, _extreme(seen) if seen else None)
 
     def _by_range(self, node: onnx.NodeProto, slots: Slots) -> str | None:
-        if self.cautious:
-            return _UNKNOWN if self._may_overflow(node) else None
+        if not (self.before or self.pictures) and self._may_overflow(node):
+            return _UNKNOWN
         for tensor in self._touched(node, slots):
             problem = _unfit_range(self.ranges.get(tensor))
             if problem:

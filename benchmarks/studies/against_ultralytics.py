@@ -16,7 +16,8 @@ ultralytics' metadata.
 - first result: from the start of the process to the first line being complete
 - peak memory: VmHWM of the process, read from /proc while it lives
 
-Quoted are ratios of medians with a bootstrap 95 % interval over rounds, each beside its bar.
+Quoted are ratios of medians with a bootstrap 95 % interval over rounds, each beside its bar. They say little on a
+busy machine, which slows the two sides down by different amounts: the load is printed after each round.
 """
 
 from __future__ import annotations

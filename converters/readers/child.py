@@ -29,6 +29,7 @@ __all__ = ["Limits", "read_in_child"]
 
 _RESULT, _LOG = "result.json", "log.txt"
 _GIB = 2**30
+_THREADS = 4
 #: What allocators say when the limit is reached and no MemoryError comes of it.
 _NO_MEMORY = (
     "memoryerror",
@@ -126,7 +127,8 @@ def _confine(folder: Path, limits: Limits) -> None:
     log = os.open(folder / _LOG, os.O_WRONLY | os.O_CREAT, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    size = int(limits.memory_gib * _GIB)
+    size, hard = int(limits.memory_gib * _GIB), resource.getrlimit(resource.RLIMIT_DATA)[1]
+    size = size if hard == resource.RLIM_INFINITY else min(size, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (size, size))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Ctrl-C is for the parent, which ends this process.
@@ -134,6 +136,8 @@ def _confine(folder: Path, limits: Limits) -> None:
     threading.Thread(target=_follow_parent, daemon=True).start()
     # Reading takes no accelerator, and a model that was saved on one is read without.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    # The stack of every thread counts, and sums are rounded by how they are divided among threads.
+    os.environ["OMP_NUM_THREADS"] = str(min(_THREADS, os.cpu_count() or 1))
 
 
 def _follow_parent() -> None:

@@ -13,6 +13,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import onnx
+from onnx import numpy_helper
+
 from edgevision.converters.onnx_file import save
 from edgevision.converters.readers import MODEL, Facts, Request
 from edgevision.converters.readers.keras_config import (
@@ -29,6 +32,7 @@ from edgevision.text import printable
 __all__ = ["read"]
 
 _PACKAGES = ("keras", "torch", "onnxscript")
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 _SUFFIXES = {"keras": ".keras", "keras-h5": ".h5"}
 
 
@@ -46,8 +50,10 @@ def read(request: Request, folder: Path) -> Facts:
     given = feeds(request, spec, concrete(request, spec, inputs))
     network = _flat(model)
     found = [outputs_of(network, feed) for feed in given]
-    names = [tensor.name for tensor in inputs]
-    save(onnx_of_program(request, traced(request, network, given[0]), names), folder / MODEL)
+    program = traced(request, network, given[0])
+    exported = onnx_of_program(request, program, [tensor.name for tensor in inputs])
+    _sums_for_differences(exported.graph)
+    save(exported, folder / MODEL)
     save_probe(folder, given, found)
     return {
         "packages": {name: metadata.version(name) for name in _PACKAGES},
@@ -132,6 +138,26 @@ def _flat(model: Any) -> Any:
             return self.model(tree.pack_sequence_as(structure, list(tensors)))
 
     return Flat().eval()
+
+
+def _sums_for_differences(graph: onnx.GraphProto) -> None:
+    """Writes ``x − c`` as ``x + (−c)``, which is the same number for every ``x``.
+
+    Keras' batch norm subtracts its mean, and onnxruntime merges sums and products into the convolution before
+    them, but no difference: a layer would be left in float behind every INT8 convolution.
+    """
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        constant = constants.get(node.input[1]) if node.op_type == "Sub" else None
+        if constant is None or constant.data_type not in _FLOATS:
+            continue
+        negative = numpy_helper.from_array(
+            -numpy_helper.to_array(constant), f"{constant.name}_negative"
+        )
+        if negative.name not in constants:
+            constants[negative.name] = negative
+            graph.initializer.append(negative)
+        node.op_type, node.input[1] = "Add", negative.name
 
 
 def _not_loaded(request: Request, error: Exception) -> ModelError:

@@ -18,7 +18,7 @@ _FEW = 1 / 64
 
 
 class Best(NamedTuple):
-    """Anchors whose best class reaches the threshold; new arrays."""
+    """Anchors whose best class reaches the threshold; valid until the next call."""
 
     anchors: NDArray[np.intp]
     """``(N,)``: their positions, ascending."""
@@ -60,8 +60,9 @@ class BestClass:
         self._below: NDArray[np.bool_] = below[:count].reshape(shape)
         self._eights = below.view(np.uint64)
         self._some = np.empty(len(self._eights), np.bool_)
-        self._found, self._places = Buffer(np.uint64), Buffer(np.intp)
+        self._above, self._places = Buffer(np.uint64), Buffer(np.intp)
         self._part, self._lines = Buffer(dtype), Buffer(dtype)
+        self._found_ids, self._found_scores = Buffer(np.intp), Buffer(dtype)
         # Of each anchor; one more than there are, for what is of no interest.
         self._reached = np.zeros(anchors + 1, np.bool_)
         self._ids, self._best = np.empty(anchors + 1, np.intp), np.empty(anchors + 1, dtype)
@@ -101,11 +102,12 @@ class BestClass:
         self._reached[-1] = False
         chosen = self._reached.nonzero()[0]
         self._reached[chosen] = False
-        return Best(chosen, self._ids[chosen], best[chosen])
+        ids = self._found_ids.take(self._ids, chosen)
+        return Best(chosen, ids, self._found_scores.take(best, chosen))
 
     def _find_places(self, some: NDArray[np.intp]) -> NDArray[np.intp]:
         """Positions, lines and columns ``(3, N)`` of the scores, from the last to the first."""
-        above = self._found.take(self._eights, some).view(np.bool_)
+        above = self._above.take(self._eights, some).view(np.bool_)
         hits = np.logical_not(above, out=above).nonzero()[0][::-1]
         places = self._places.of(3, len(hits))
         at, lines, columns = places
@@ -127,4 +129,5 @@ class BestClass:
         lines = self._lines.of(len(chosen), scores.shape[axis])
         # `argmax` copies what is not contiguous along its axis, so that copy is made here.
         np.copyto(lines, part.T if self._first else part)
-        return Best(chosen, lines.argmax(axis=1), best[chosen])
+        ids = lines.argmax(axis=1, out=self._found_ids.of(len(chosen)))
+        return Best(chosen, ids, self._found_scores.take(best, chosen))

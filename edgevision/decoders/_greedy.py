@@ -58,20 +58,18 @@ class Greedy:
         """
         if class_ids is None or not _worth_settling(class_ids):
             return self._suppress(self._planes, scores, class_ids, iou)
-        sure, left = self._settle(self._planes, scores, class_ids, iou)
+        sure, left = self._settle(scores, class_ids, iou)
         planes, ids = self._planes.take(left, axis=1), class_ids[left]
         rest = left[self._suppress(planes, scores[left], ids, iou)]
-        kept = np.sort(np.concatenate([sure, rest]))
-        return kept[np.argsort(-scores[kept], kind="stable")]
+        kept = np.concatenate([sure, rest])
+        return kept[np.lexsort((kept, -scores[kept]))]
 
     def _settle(
-        self,
-        planes: NDArray[np.float64],
-        scores: NDArray[np.floating[Any]],
-        ids: NDArray[np.integer[Any]],
-        iou: float,
+        self, scores: NDArray[np.floating[Any]], ids: NDArray[np.integer[Any]], iou: float
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Each class's best box stays, whatever else there is, and what it overlaps goes.
+
+        OpenCV would take box after box; this is done for all classes at once.
 
         Returns:
             Indices of the boxes that stay, and of those that are undecided.
@@ -82,15 +80,14 @@ class Greedy:
         first = np.empty(len(best), np.intp)
         first[ids[level]] = level  # of several the last to be written remains, the lowest
         rivals = self._rivals.take(first, ids)
-        gone = self._overlap(planes, rivals, iou)
+        gone = self._overlap(rivals, iou)
         gone[rivals] = True
         sure = rivals[level] == level
         return level[sure], np.logical_not(gone, out=gone).nonzero()[0]
 
-    def _overlap(
-        self, planes: NDArray[np.float64], rivals: NDArray[np.intp], iou: float
-    ) -> NDArray[np.bool_]:
-        """Whether each box overlaps its rival by clearly more than ``iou``."""
+    def _overlap(self, rivals: NDArray[np.intp], iou: float) -> NDArray[np.bool_]:
+        """Whether each box overlaps its rival, another of the boxes, by clearly more than ``iou``."""
+        planes = self._planes
         numbers = self._pairs.of(7, len(rivals))
         common, sides, area = numbers[:4], numbers[4:6], numbers[6]
         np.subtract(planes[2:], planes[:2], out=sides)
@@ -115,7 +112,7 @@ class Greedy:
         ids: NDArray[np.integer[Any]] | None,
         iou: float,
     ) -> NDArray[np.intp]:
-        """What OpenCV keeps of planes ``(4, N)``, which are overwritten; best first.
+        """What OpenCV keeps of the boxes in planes ``(4, N)``, which are overwritten; best first.
 
         `cv2.dnn.NMSBoxesBatched` would keep classes apart by itself, but it copies all rectangles
         once more (64 instead of 29 KB for 480), and its offsets let classes meet where a coordinate
@@ -123,19 +120,14 @@ class Greedy:
         """
         if len(scores) == 0:
             return np.empty(0, np.intp)
-        width = planes[2].max() - planes[0].min() + 1
-        planes[2:] -= planes[:2]
-        if ids is not None:  # each class lies beside the one before
-            offsets = self._pairs.of(len(ids))
-            np.copyto(offsets, ids)
-            offsets *= width
-            planes[0] += offsets
-        rows = self._rectangles(planes)
+        rows = self._rectangles(planes, ids)
         kept = cv2.dnn.NMSBoxes(rows, scores, 0.0, iou)  # type: ignore[arg-type]
         return np.asarray(kept, np.intp)
 
-    def _rectangles(self, planes: NDArray[np.float64]) -> list[memoryview]:
-        """Left, top, width and height of each box, valid until the next call.
+    def _rectangles(
+        self, planes: NDArray[np.float64], ids: NDArray[np.integer[Any]] | None
+    ) -> list[memoryview]:
+        """Left, top, width and height of each box, each class beside the one before.
 
         OpenCV reads rectangles one by one: from memoryviews, which are made once, it takes half as
         long as from the rows of an array, and no object is made for each number as in lists.
@@ -145,6 +137,13 @@ class Greedy:
             self._rects = np.empty((n, 4), np.float64)
             numbers = self._rects.reshape(-1).data
             self._rows = [numbers[i : i + 4] for i in range(0, 4 * n, 4)]
+        width = planes[2].max() - planes[0].min() + 1
+        planes[2:] -= planes[:2]
+        if ids is not None:
+            offsets = self._pairs.of(n)
+            np.copyto(offsets, ids)
+            offsets *= width
+            planes[0] += offsets
         np.copyto(self._rects[:n], planes.T)
         return self._rows[:n]
 

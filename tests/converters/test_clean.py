@@ -121,6 +121,32 @@ def test_opset_is_raised_and_reported() -> None:
     assert_same(model, cleaned, normal(1, 8))
 
 
+def test_an_old_file_whose_weights_had_to_be_inputs_is_raised_too() -> None:
+    # IR 3: caffe2's exports, and the models that come with onnx itself.
+    model = graph(
+        "g (float[1,3,8,8] x) => (float[1,4,6,6] y) {"
+        " w = ConstantOfShape<value = float[1] {0.5}>(shape) y = Conv(x, w) }",
+        opset=9,
+        shape=np.array([4, 3, 3, 3]),
+    )
+    model.graph.input.append(helper.make_tensor_value_info("shape", onnx.TensorProto.INT64, [4]))
+    model.ir_version = 3
+    cleaned = clean(model)
+    assert cleaned.model.opset_import[0].version == 17
+    assert ops(cleaned) == ["Conv"]
+
+
+def test_an_opset_that_cannot_be_raised_is_told_or_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> onnx.ModelProto:
+        raise onnx.version_converter.ConvertError("no adapter")
+
+    monkeypatch.setattr(clean_module.version_converter, "convert_version", refuse)
+    text = "g (float[1,8] x) => (float[1,8] y) { y = Relu(x) }"
+    assert "kept opset 13: raising it to 17 failed (no adapter)" in clean(graph(text, 13)).changes
+    with pytest.raises(ModelError, match="opset 11 cannot be raised"):
+        clean(graph(text, 11))
+
+
 def test_metadata_survives_and_nodes_get_unique_names() -> None:
     model = graph("g (float[4] x) => (float[4] y) { a = Relu(x) b = Exp(a) y = Neg(b) }")
     model.metadata_props.add(key="names", value="{0: 'person'}")

@@ -137,6 +137,7 @@ def test_the_same_model_passes_with_the_loud_part_in_float32(
     assert made.passed
     assert made.quantized is not None
     assert any("beyond 32752" in why for why in made.quantized["float"].values())
+    assert "recipes" not in (tmp_path / "loud.evb/report.md").read_text(encoding="utf-8")
     assert (
         json.loads((tmp_path / "loud.evb/manifest.json").read_bytes())["default"]["trt"] == "fp16"
     )

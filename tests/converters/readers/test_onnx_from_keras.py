@@ -87,6 +87,16 @@ def test_a_functional_model_becomes_a_bundle(
     np.testing.assert_allclose(result.scores, expected[list(result.class_ids)], atol=1e-5)
 
 
+def test_batch_norm_ends_up_in_the_convolution(keras: Any, network: Any, config: Path) -> None:
+    network.save(config.parent / "m.keras")
+    run(config.parent / "m.keras", config)
+    nodes = onnx.load(config.parent / "m.evb" / "fp32.onnx").graph.node
+    by_input = {node.input[0]: node.op_type for node in nodes}
+    convolutions = [node for node in nodes if node.op_type == "Conv"]
+    assert len(convolutions) == 3
+    assert by_input[convolutions[0].output[0]] == "Clip", "the ReLU comes right behind"
+
+
 def test_the_same_file_gives_the_same_bytes(keras: Any, network: Any, config: Path) -> None:
     network.save(config.parent / "m.keras")
     identities = set()
