@@ -23,6 +23,7 @@ from edgevision.converters.readers import KINDS, MODEL, Facts, Kind, Read, Reque
 from edgevision.converters.readers.child import read_in_child
 from edgevision.converters.readers.formats import ONNX, recognise
 from edgevision.converters.readers.probe import Feed, load_probe
+from edgevision.converters.readers.torch_files import check_state_dict
 from edgevision.converters.settings import before_reading
 from edgevision.errors import DependencyError, ModelError, UsageError
 from edgevision.frame import Image
@@ -95,6 +96,7 @@ def read_model(order: Order, progress: Progress) -> Read:
 def _read_foreign(order: Order, kind: str, progress: Progress) -> Read:
     known = KINDS[kind]
     if order.factory is None and kind == "state-dict":
+        check_state_dict(order.model)  # no factory would help a file that is refused anyway
         raise UsageError(
             f"{order.model.name} holds weights, and no network",
             expected="--factory module:function, a function without arguments that gives the torch.nn.Module",

@@ -187,6 +187,12 @@ def _sized(spec: InputSpec, asked: tuple[int, int] | None, picture: TensorSpec) 
     if asked is not None:
         return replace(spec, size=asked)
     height, width = picture.shape[2:4] if spec.layout == "nchw" else picture.shape[1:3]
-    if isinstance(height, int) and isinstance(width, int):
-        return replace(spec, size=(height, width))
-    return spec
+    if not (isinstance(height, int) and isinstance(width, int)):
+        return spec
+    if spec.size is None and spec.max_size is not None:  # what it was exported at says nothing
+        raise UsageError(
+            f"the file declares {height}×{width}, but this model takes any multiple of {spec.multiple_of}",
+            expected="the size that it is to run at",
+            hint=f"--size HxW, such as --size 480x640; --size {height}x{width} if that is meant",
+        )
+    return replace(spec, size=(height, width))

@@ -70,8 +70,7 @@ def _read_program(request: Request, folder: Path) -> Facts:
 
 
 def _read_state_dict(request: Request, folder: Path) -> Facts:
-    with request.path.open("rb") as file:
-        check_state_dict(request.path, old=file.read(2) == b"\x80\x02")
+    check_state_dict(request.path)
     module = network(request)
     names = _parameters(request, module)
     spec, inputs = _fitted(request, [TensorSpec(names[0], request.spec.dtype, _shape(request))])

@@ -63,14 +63,14 @@ _SAVE_SAFELY = (
 )
 
 
-def check_state_dict(path: Path, *, old: bool) -> None:
-    """Case 1 for a file of `torch.save`; ``old``: from before PyTorch 1.6.
+def check_state_dict(path: Path) -> None:
+    """Case 1 for a file of `torch.save`, which before PyTorch 1.6 was no archive.
 
     Raises:
         ModelError: Its pickle would import more than tensors need, or is damaged.
     """
     try:
-        if old:
+        if not zipfile.is_zipfile(path):
             # The storages behind the pickles are not looked at, but they come in the same stream.
             foreign = foreign_imports(path.read_bytes(), old=True)
         else:
@@ -233,6 +233,7 @@ def _read(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _refuse_pickle(path: Path, foreign: list[str]) -> NoReturn:
+    foreign = sorted(foreign, key=lambda name: name.startswith("torch."))  # what says most first
     shown = ", ".join(printable(name, 80) for name in foreign[:_SHOWN])
     more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
     ours = any(name.startswith("ultralytics.") for name in foreign)

@@ -289,6 +289,16 @@ def test_weights_without_a_network_ask_for_the_factory(
     assert "--factory module:function" in done.stderr
 
 
+def test_a_pickled_model_is_refused_before_a_factory_is_asked_for(
+    edgevision: Callable[..., Any], tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
+        archive.writestr("w/data.pkl", b"\x80\x02cnets\nNet\n)\x81.")
+    done = edgevision("convert", tmp_path / "w.pt", "-o", tmp_path / "a.evb", "--preset", "yolov8")
+    assert done.returncode == 1
+    assert "nets.Net" in done.stderr
+
+
 def test_nothing_is_left_behind(
     order: MakeOrder, detector: Path, fake_reader: Install, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

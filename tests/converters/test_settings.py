@@ -58,6 +58,15 @@ def test_a_preset_says_everything_but_the_size_of_a_fixed_model() -> None:
     assert spec.input.tensor == "images"
 
 
+def test_a_model_for_any_size_is_not_run_at_the_one_it_was_exported_at() -> None:
+    exported = [TensorSpec("input.1", "float32", (10, 3, 32, 32))]
+    with pytest.raises(UsageError, match="any multiple of 32") as caught:
+        found(preset="centerface", inputs=exported)
+    assert "--size HxW" in caught.value.hint
+    assert found(preset="centerface", inputs=exported, size=(480, 640)).input.size == (480, 640)
+    assert found(preset="centerface", inputs=exported, size=(32, 32)).input.size == (32, 32)
+
+
 def test_a_preset_wins_over_metadata() -> None:
     assert found(ULTRALYTICS, preset="imagenet").task == "classify"
 

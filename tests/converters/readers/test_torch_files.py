@@ -63,7 +63,7 @@ def constants(path_name: str, use_pickle: bool = False) -> str:
 def test_plain_files_pass(tmp_path: Path) -> None:
     check_program(pt2(tmp_path / "m.pt2"))
     check_program(pt2(tmp_path / "m.pt2", **{"data/sample_inputs/model.pt": b""}))
-    check_state_dict(archive(tmp_path / "m.pt", {"data.pkl": EMPTY}), old=False)
+    check_state_dict(archive(tmp_path / "m.pt", {"data.pkl": EMPTY}))
     check_torchscript(archive(tmp_path / "s.pt", {"code/a.py": "return torch.conv2d(x)"}))
 
 
@@ -197,7 +197,7 @@ def test_torchscript_that_touches_files_is_refused(tmp_path: Path, call: str) ->
 def test_a_whole_pickled_model_is_refused_and_the_ways_out_are_named(tmp_path: Path) -> None:
     path = archive(tmp_path / "m.pt", {"data.pkl": b"\x80\x02cnets\nNet\n)\x81."})
     with pytest.raises(ModelError, match="runs code") as caught:
-        check_state_dict(path, old=False)
+        check_state_dict(path)
     assert caught.value.received == "it imports nets.Net"
     for word in ("state_dict", "--factory", "torch.export.save"):
         assert word in caught.value.hint
@@ -206,7 +206,7 @@ def test_a_whole_pickled_model_is_refused_and_the_ways_out_are_named(tmp_path: P
 def test_a_checkpoint_of_ultralytics_is_sent_to_its_own_exporter(tmp_path: Path) -> None:
     data = b"\x80\x02cultralytics.nn.tasks\nDetectionModel\n)\x81."
     with pytest.raises(ModelError, match="ultralytics") as caught:
-        check_state_dict(archive(tmp_path / "m.pt", {"data.pkl": data}), old=False)
+        check_state_dict(archive(tmp_path / "m.pt", {"data.pkl": data}))
     assert caught.value.hint == "yolo export model=… format=onnx"
 
 
@@ -230,7 +230,7 @@ def test_a_damaged_program_is_an_error_of_ours(tmp_path: Path, build: Callable[.
 def test_a_damaged_pickle_is_an_error_of_ours(tmp_path: Path) -> None:
     path = archive(tmp_path / "m.pt", {"data.pkl": EMPTY[:-1]})
     with pytest.raises(ModelError, match="truncated or damaged"):
-        check_state_dict(path, old=False)
+        check_state_dict(path)
     path.write_bytes(b"\x80\x02\x8a\nl")
     with pytest.raises(ModelError, match="truncated or damaged"):
-        check_state_dict(path, old=True)
+        check_state_dict(path)
