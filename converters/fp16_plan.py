@@ -13,7 +13,7 @@ from onnx import TensorProto
 
 from edgevision.converters.fp16_types import Slots, half_slots, opset_of
 from edgevision.converters.fp16_weights import unfit_constant, unfit_weights
-from edgevision.converters.graph import GraphIndex, attribute, elem_types, shape_of
+from edgevision.converters.graph import GraphIndex, attribute, elem_types, inferred_shapes
 from edgevision.converters.quant_schemes import LAYER_OPS
 from edgevision.converters.ranges import TensorRange
 from edgevision.converters.tail import decode_tail
@@ -100,7 +100,7 @@ class _Planner:
         self.nodes = list(model.graph.node)
         self.index = GraphIndex(model.graph)
         self.types = elem_types(model)
-        self.shapes = _shapes(model)
+        self.shapes = inferred_shapes(model)
         self.opset = opset_of(model)
         self.tail = decode_tail(model)
         self.ranges = ranges or {}
@@ -247,8 +247,3 @@ def _unfit_range(seen: TensorRange | None) -> str | None:
 
 def _extreme(seen: TensorRange) -> float:
     return max(abs(seen.low), abs(seen.high))
-
-
-def _shapes(model: onnx.ModelProto) -> dict[str, list[int | str] | None]:
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    return {v.name: shape_of(v) for v in [*graph.input, *graph.value_info, *graph.output]}

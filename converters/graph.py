@@ -9,7 +9,17 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-__all__ = ["GraphIndex", "attribute", "captured", "domains", "elem_types", "nodes_in", "shape_of"]
+__all__ = [
+    "GraphIndex",
+    "attribute",
+    "captured",
+    "domains",
+    "elem_types",
+    "inferred_shapes",
+    "known_shapes",
+    "nodes_in",
+    "shape_of",
+]
 
 Array = NDArray[Any]
 
@@ -123,6 +133,20 @@ def shape_of(value: onnx.ValueInfoProto) -> list[int | str] | None:
     if not tensor.HasField("shape"):
         return None
     return [d.dim_value if d.HasField("dim_value") else d.dim_param for d in tensor.shape.dim]
+
+
+def inferred_shapes(model: onnx.ModelProto) -> dict[str, list[int | str] | None]:
+    """Tensor name → its dims by shape inference, as `shape_of` has them."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    return {v.name: shape_of(v) for v in [*graph.input, *graph.value_info, *graph.output]}
+
+
+def known_shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """The same, where an open dim counts as 1 and an unknown shape has none."""
+    return {
+        name: [d if isinstance(d, int) else 1 for d in shape or []]
+        for name, shape in inferred_shapes(model).items()
+    }
 
 
 def elem_types(model: onnx.ModelProto) -> dict[str, int]:

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.backends._ort_message import plain_message
 from edgevision.converters.execute import open_session
-from edgevision.converters.graph import shape_of
+from edgevision.converters.graph import known_shapes
 from edgevision.converters.ranges import Feeds, Progress, TensorRange, silent
 from edgevision.errors import ModelError
 
@@ -144,7 +144,7 @@ def _sampling(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto
     sampled = onnx.ModelProto()
     sampled.CopyFrom(model)
     graph = sampled.graph
-    sizes = _shapes(model)
+    sizes = known_shapes(model)
     del graph.output[:]
     graph.input.append(helper.make_tensor_value_info(_OFFSET, TensorProto.INT64, [1]))
     for name, value in (("all", [-1]), ("end", [np.iinfo(np.int64).max]), ("axis", [0])):
@@ -167,15 +167,6 @@ def _stride(shape: Sequence[int]) -> int:
     while any(math.gcd(stride, dim) > 1 for dim in shape):
         stride += 1
     return stride
-
-
-def _shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
-    """Shapes as far as they are known; an open dim counts as 1."""
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    return {
-        value.name: [d if isinstance(d, int) else 1 for d in shape_of(value) or []]
-        for value in [*graph.input, *graph.value_info, *graph.output]
-    }
 
 
 def _constant(name: str, value: list[int]) -> onnx.TensorProto:

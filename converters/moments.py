@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from edgevision.backends._ort_message import plain_message
 from edgevision.converters.execute import Feed, open_session
-from edgevision.converters.graph import GraphIndex, attribute, shape_of
+from edgevision.converters.graph import GraphIndex, attribute, known_shapes
 from edgevision.converters.quant_layer import Layer
 from edgevision.converters.ranges import Feeds, Progress, silent
 from edgevision.errors import ModelError
@@ -224,11 +224,7 @@ def _gram_shape(layer: Layer, index: GraphIndex) -> tuple[int, int]:
 
 def _activation_bytes(model: onnx.ModelProto) -> dict[str, int]:
     """float32 size of each tensor; open dims count as 1."""
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    return {
-        v.name: 4 * math.prod(d if isinstance(d, int) else 1 for d in shape_of(v) or [])
-        for v in [*graph.input, *graph.value_info, *graph.output]
-    }
+    return {name: 4 * math.prod(shape) for name, shape in known_shapes(model).items()}
 
 
 def _evenly(feeds: Iterator[Feed], frames: int, used: int) -> Iterator[Feed]:

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgevision.converters.execute import Feed, run_all
-from edgevision.converters.graph import GraphIndex, attribute, shape_of
+from edgevision.converters.graph import GraphIndex, attribute, known_shapes
 from edgevision.converters.int8_from_onnx import Calibration, int8_layers, quantize_calibrated
 from edgevision.converters.quant_layer import Layer
 from edgevision.converters.ranges import Progress, silent
@@ -63,12 +63,7 @@ def rank_layers(
 
 def multiply_adds(model: onnx.ModelProto, layers: Sequence[Layer]) -> dict[str, float]:
     """Layer → multiply-adds of one run, as far as shapes are known; an open dim counts as 1."""
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    index = GraphIndex(model.graph)
-    shapes = {
-        value.name: [d if isinstance(d, int) else 1 for d in shape_of(value) or []]
-        for value in [*inferred.input, *inferred.value_info, *inferred.output]
-    }
+    index, shapes = GraphIndex(model.graph), known_shapes(model)
     nodes = {node.name: node for node in model.graph.node}
     return {layer.node: _of_layer(nodes[layer.node], layer, index, shapes) for layer in layers}
 

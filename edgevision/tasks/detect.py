@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from edgevision import draw
 from edgevision.decoders._nms import nms
 from edgevision.frame import Frame, Image
-from edgevision.geometry import Affine
-from edgevision.results import Detections, Result
+from edgevision.results import Detections
+from edgevision.tasks._whole_frame import WholeFrame
 
 __all__ = ["Detect", "plugin"]
 
@@ -20,15 +20,8 @@ __all__ = ["Detect", "plugin"]
 _SAME_OBJECT_IOU = 0.5
 
 
-class Detect:
+class Detect(WholeFrame):
     """Looks at the whole frame; several regions are merged by class-aware suppression."""
-
-    def regions(
-        self,
-        frame: Frame,  # noqa: ARG002 - the whole frame, whatever it shows
-        previous: Result | None,  # noqa: ARG002
-    ) -> Sequence[Affine | None]:
-        return (None,)
 
     def merge(
         self,

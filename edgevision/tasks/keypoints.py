@@ -9,21 +9,14 @@ import numpy as np
 from edgevision import draw
 from edgevision.errors import UsageError
 from edgevision.frame import Frame, Image
-from edgevision.geometry import Affine
-from edgevision.results import Keypoints, Result
+from edgevision.results import Keypoints
+from edgevision.tasks._whole_frame import WholeFrame
 
 __all__ = ["FindKeypoints", "plugin"]
 
 
-class FindKeypoints:
+class FindKeypoints(WholeFrame):
     """Looks at the whole frame. Several regions show a person each, so nothing is suppressed between them."""
-
-    def regions(
-        self,
-        frame: Frame,  # noqa: ARG002 - the whole frame, whatever it shows
-        previous: Result | None,  # noqa: ARG002
-    ) -> Sequence[Affine | None]:
-        return (None,)
 
     def merge(
         self,
