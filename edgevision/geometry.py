@@ -78,17 +78,19 @@ class Transform:
     def boxes(self, boxes: NDArray[np.floating]) -> NDArray[np.float32]:
         """Tensor boxes ``(N, 4)`` xyxy → upright source boxes within the frame, float32, a new array."""
         (a, b, x), (c, d, y) = self.to_source.tolist()
-        # Corner, coordinate, box: numpy allocates copies and buffers where a result interleaves with
+        # One plane a coordinate: numpy allocates copies and buffers where a result interleaves with
         # what it is made of, or has another dtype.
-        planes = np.empty((2, 2, len(boxes)), np.float64)
+        planes = np.empty((4, len(boxes)), np.float64)
         if b == 0 and c == 0 and a > 0 and d > 0:
-            np.copyto(planes.reshape(4, -1), boxes.T)
-            planes *= ((a,), (d,))
-            planes += ((x,), (y,))
+            np.copyto(planes, boxes.T)
+            for plane, gain, offset in zip(planes, (a, d, a, d), (x, y, x, y), strict=True):
+                plane *= gain
+                plane += offset
         else:
             corners = self.points(boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2))
-            planes[0], planes[1] = corners.min(1).T, corners.max(1).T
-        np.maximum(planes, 0.0, out=planes)
-        np.minimum(planes, ((float(self.width),), (float(self.height),)), out=planes)
-        out: NDArray[np.float32] = planes.reshape(4, -1).T.astype(np.float32, order="C")
+            planes[:2], planes[2:] = corners.min(1).T, corners.max(1).T
+        for plane, most in zip(planes, (self.width, self.height) * 2, strict=True):
+            np.maximum(plane, 0.0, out=plane)
+            np.minimum(plane, float(most), out=plane)
+        out: NDArray[np.float32] = planes.T.astype(np.float32, order="C")
         return out
