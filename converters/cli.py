@@ -124,7 +124,7 @@ def convert(model: Path, output: Path, least: float, as_json: bool, **options: A
     from edgevision.converters.conversion import Order
     from edgevision.converters.convert import convert as run_convert
     from edgevision.converters.readers.child import Limits
-    from edgevision.converters.report import report_json
+    from edgevision.converters.report.json_file import report_json
     from edgevision.converters.settings import Overrides
     from edgevision.errors import GateError
     from edgevision.progress import Progress
@@ -186,7 +186,7 @@ def _text(conversion: Conversion) -> str:
 
 
 def _line(made: Made, timing: dict[str, Any]) -> str:
-    from edgevision.converters.report_agreement import found_text
+    from edgevision.converters.report.agreement import found_text
     from edgevision.text import size_text
 
     size, latency = size_text(made.variant.size_bytes), timing["latency_ms"]["p50"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgevision.backends import Variant
 from edgevision.converters.calibration import Data
-from edgevision.converters.candidates import Trial
+from edgevision.converters.int8.candidates import Trial
 from edgevision.converters.prove import Proof
 from edgevision.converters.readers import Read
 from edgevision.converters.readers.child import Limits

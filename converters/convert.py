@@ -19,16 +19,16 @@ from edgevision.converters.bundle_writer import (
     staging,
 )
 from edgevision.converters.calibration import Data, open_data
-from edgevision.converters.clean import Cleaned, clean
 from edgevision.converters.conversion import TARGETS, Conversion, Engine, Made, Order
 from edgevision.converters.engines import open_engine, other_engines
-from edgevision.converters.fp16_variant import fp16_variant
-from edgevision.converters.int8_read_back import refuse_quantized
+from edgevision.converters.fp16.variant import fp16_variant
+from edgevision.converters.graph.clean import Cleaned, clean
+from edgevision.converters.int8.read_back import refuse_quantized
 from edgevision.converters.manifest import write_bundle
 from edgevision.converters.pictures import spread
 from edgevision.converters.prove import agreement_for, check_finite, compare_speed, load
 from edgevision.converters.reading import read_model
-from edgevision.converters.report_agreement import found_text, required
+from edgevision.converters.report.agreement import found_text, required
 from edgevision.converters.settings import fixed_shapes, resolve
 from edgevision.converters.variants import int8_variant, write_variant
 from edgevision.errors import GateError, ModelError, SpecError, UsageError

@@ -16,8 +16,8 @@ from edgevision.bundle import MANIFEST, SCHEMA, hash_file
 from edgevision.converters.bundle_writer import write_json
 from edgevision.converters.conversion import Conversion, Engine, Made
 from edgevision.converters.prove import Proof, load
-from edgevision.converters.report import report_json
-from edgevision.converters.report_markdown import report_markdown
+from edgevision.converters.report.json_file import report_json
+from edgevision.converters.report.markdown import report_markdown
 from edgevision.device import cpu_features
 from edgevision.errors import ModelError
 from edgevision.golden import golden_record

@@ -14,10 +14,10 @@ import onnx
 from numpy.typing import NDArray
 
 from edgevision.bundle import hash_file
-from edgevision.converters import onnx_file
 from edgevision.converters.conversion import Order
-from edgevision.converters.execute import difference, run_all
-from edgevision.converters.graph import nodes_in
+from edgevision.converters.graph import onnx_file
+from edgevision.converters.graph.execute import difference, run_all
+from edgevision.converters.graph.index import nodes_in
 from edgevision.converters.pictures import spread
 from edgevision.converters.readers import KINDS, MODEL, Facts, Kind, Read, Request
 from edgevision.converters.readers.child import read_in_child
@@ -50,7 +50,7 @@ class Agreement:
     Attributes:
         pictures: So many were compared.
         largest_difference: Absolute.
-        relative: The largest of `edgevision.converters.execute.difference`.
+        relative: The largest of `edgevision.converters.graph.execute.difference`.
         cosine: The least of any output on any picture.
     """
 

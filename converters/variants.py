@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from edgevision.backends import Variant
 from edgevision.bundle import hash_file
-from edgevision.converters import onnx_file
 from edgevision.converters.calibration import Data
-from edgevision.converters.candidates import best_candidate
 from edgevision.converters.conversion import Made, Order
-from edgevision.converters.int8_from_onnx import Quantized
-from edgevision.converters.int8_read_back import read_back
+from edgevision.converters.graph import onnx_file
+from edgevision.converters.int8.candidates import best_candidate
+from edgevision.converters.int8.from_onnx import Quantized
+from edgevision.converters.int8.read_back import read_back
 from edgevision.converters.prove import agreement_for, load, prove
 from edgevision.errors import DataError
 from edgevision.metadata import KEY, variant_metadata

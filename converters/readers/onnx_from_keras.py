@@ -16,7 +16,7 @@ from typing import Any
 import onnx
 from onnx import numpy_helper
 
-from edgevision.converters.onnx_file import save
+from edgevision.converters.graph.onnx_file import save
 from edgevision.converters.readers import MODEL, Facts, Request
 from edgevision.converters.readers.keras_config import (
     check_config,

@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgevision.converters.onnx_file import save
+from edgevision.converters.graph.onnx_file import save
 from edgevision.converters.readers import MODEL, Facts, Request
 from edgevision.converters.readers.network import network
 from edgevision.converters.readers.probe import Feed, concrete, feeds, layout, save_probe

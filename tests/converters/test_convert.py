@@ -19,11 +19,11 @@ from onnx import helper, numpy_helper
 
 import edgevision
 from edgevision.bundle import hash_file, open_bundle
-from edgevision.converters.candidates import CANDIDATES
-from edgevision.converters.clean import clean
 from edgevision.converters.conversion import Conversion, Order
 from edgevision.converters.convert import convert
-from edgevision.converters.onnx_file import load
+from edgevision.converters.graph.clean import clean
+from edgevision.converters.graph.onnx_file import load
+from edgevision.converters.int8.candidates import CANDIDATES
 from edgevision.converters.settings import Overrides
 from edgevision.errors import (
     DataError,
@@ -665,6 +665,6 @@ def test_data_that_is_all_noise_is_no_proof(test_data: Path, tmp_path: Path) -> 
 def test_golden_frames_that_are_not_there_are_told_before_the_work(
     order: MakeOrder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgevision.converters.onnx_file.load", None)
+    monkeypatch.setattr("edgevision.converters.graph.onnx_file.load", None)
     with pytest.raises(EdgevisionError, match="nowhere"):
         run(order(tmp_path / "a.evb", golden=str(tmp_path / "nowhere")))

@@ -21,7 +21,7 @@ from edgevision.bundle import hash_file, open_bundle
 from edgevision.converters import reading
 from edgevision.converters.conversion import Conversion, Order
 from edgevision.converters.convert import convert
-from edgevision.converters.execute import run_once
+from edgevision.converters.graph.execute import run_once
 from edgevision.errors import DependencyError, EdgevisionError, ModelError, UsageError
 from edgevision.progress import Progress
 
@@ -33,7 +33,7 @@ READER = """
 import io, zipfile
 from dataclasses import replace
 import onnx
-from edgevision.converters.execute import run_all
+from edgevision.converters.graph.execute import run_all
 from edgevision.converters.readers import probe
 from edgevision.spec import TensorSpec
 model = onnx.load_model_from_string(zipfile.ZipFile(request.path).read("inner"))

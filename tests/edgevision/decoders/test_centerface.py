@@ -123,7 +123,7 @@ def centerface(test_data, tmp_path_factory):
     """Runs the real model on a picture of any size: it is cleaned for that size."""
     onnx = pytest.importorskip("onnx")
     ort = pytest.importorskip("onnxruntime")
-    from edgevision.converters.clean import clean
+    from edgevision.converters.graph.clean import clean
 
     model = onnx.load(test_data / "models/centerface.onnx")
     preset = presets.load("centerface")
