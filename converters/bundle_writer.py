@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,19 @@ from typing import Any
 from edgevision.bundle import MANIFEST, canonical_json
 from edgevision.errors import OutputError
 
-__all__ = ["check_output", "forget_rejected", "rejected_place", "replaced", "staging", "write_json"]
+__all__ = [
+    "check_output",
+    "forget_rejected",
+    "leftovers",
+    "rejected_place",
+    "replaced",
+    "staging",
+    "sweep",
+    "write_json",
+]
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+#: No space, no quota, and a file larger than this process may write.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_PERMISSION = (errno.EACCES, errno.EROFS, errno.EPERM)
 
 
@@ -88,6 +99,25 @@ def replaced(folder: Path, output: Path) -> None:
             old.rename(output)
         raise
     _remove(old)
+
+
+def leftovers(output: Path) -> set[Path]:
+    """Folders beside ``output`` that a conversion works in, or that one which was killed left there."""
+    return {p for p in output.parent.glob(f".{glob.escape(output.name)}.*") if p.is_dir()}
+
+
+def sweep(output: Path, before: Collection[Path]) -> None:
+    """Clears up after a conversion that was killed and could not.
+
+    Args:
+        output: Where its bundle was to be. One that was about to be replaced is put back.
+        before: The `leftovers` when it was started: they are another's.
+    """
+    old = output.with_name(f".{output.name}.old")
+    if old.is_dir() and not output.exists():
+        old.rename(output)
+    for folder in leftovers(output) - set(before):
+        _remove(folder)
 
 
 def write_json(path: Path, data: Mapping[str, Any], *, canonical: bool = False) -> None:

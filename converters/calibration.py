@@ -22,10 +22,14 @@ from edgevision.sources import IMAGE_SUFFIXES
 from edgevision.sources.images import list_images, read_image
 from edgevision.sources.video import VideoSource
 
-__all__ = ["Data", "Part", "open_data"]
+__all__ = ["Data", "Part", "open_data", "picture_digest"]
 
 _CALIBRATE, _PROVE = 0.4, 0.6  # shares of the data: below the first, from the second on
 _LEAST_PICTURES = 2
+_NO_NOISE = (
+    "a minute of video from the camera is enough. Ranges of noise are not those of pictures, so what comes of it "
+    "is not proven: if that is meant, --random-calibration, in place of --calibration"
+)
 
 T = TypeVar("T")
 Progress = Callable[[str, int, int | None], None]
@@ -39,18 +43,35 @@ class Part:
         purpose: ``calibration``, ``selection`` or ``proof``.
         count: Pictures it gives; before it was streamed once, those it should give.
         problems: Pictures that could not be read, one line each.
+        used: Pictures that had a part in making the model, see `picture_digest`. They, and a picture's second
+            time, are left out where this is no None: they would prove nothing.
+        repeated: So many were left out; 0 until it was streamed once.
+        digest: SHA-256 over the pixels of the pictures given, in their order; empty until then.
     """
 
     purpose: str
     count: int
     problems: list[str]
     _stream: Callable[[], Iterator[Image]]
+    used: frozenset[bytes] | None = None
+    repeated: int = 0
+    digest: str = ""
 
     def __iter__(self) -> Iterator[Image]:
-        given = 0
-        for given, image in enumerate(self._stream(), 1):  # noqa: B007 - counted to the end
+        digest, given, repeated = hashlib.sha256(), 0, 0
+        seen = None if self.used is None else set(self.used)
+        for image in self._stream():
+            pixels = picture_digest(image)
+            if seen is not None and pixels in seen:
+                repeated += 1
+                continue
+            if seen is not None:
+                seen.add(pixels)
+            digest.update(pixels)
+            given += 1
             yield image
-        self.count = given  # without those that could not be read
+        # Without those that could not be read.
+        self.count, self.repeated, self.digest = given, repeated, digest.hexdigest()
 
     def __len__(self) -> int:
         return self.count
@@ -62,7 +83,7 @@ class Data:
 
     Attributes:
         name: File or folder name, without its path.
-        kind: ``video``, ``folder`` or, for the demo, ``belts``: it says how the parts were split.
+        kind: How the parts were split: ``video``, ``folder``, ``labelled``, ``noise`` or, for the demo, ``belts``.
         digest: SHA-256 over the pixels of the calibration pictures, in their order.
         problems: Over all parts.
     """
@@ -75,9 +96,19 @@ class Data:
     digest: str = ""
     problems: list[str] = field(default_factory=list)
 
+    @property
+    def random(self) -> bool:
+        """Whether the pictures are noise: nothing that was seen on them says anything of real ones."""
+        return self.kind == "noise"
+
+
+def picture_digest(image: Image) -> bytes:
+    """SHA-256 of a picture's pixels: what tells whether two are the same, whatever file they came in."""
+    return hashlib.sha256(np.ascontiguousarray(image).data).digest()
+
 
 def open_data(path: Path, *, samples: int, progress: Progress) -> Data:
-    """Splits the data and looks at every calibration picture once.
+    """Splits the data and looks at every picture once that will have a part in making a model.
 
     Args:
         path: A video, or a folder of pictures.
@@ -92,6 +123,7 @@ def open_data(path: Path, *, samples: int, progress: Progress) -> Data:
             raise DataError(
                 f"there is no calibration data at {path}",
                 expected="a video or a folder of pictures",
+                hint=_NO_NOISE if path.name in ("random", "noise") else "",
             )
         if path.is_dir():
             next(path.iterdir(), None)  # globbing would find nothing in a folder it may not read
@@ -213,12 +245,10 @@ def _video_part(path: Path, purpose: str, frames: range, most: int, problems: li
 
 def _examine(data: Data, path: Path, progress: Progress) -> None:
     """Reads the calibration part once: its digest, how many pictures there are, whether they show anything."""
-    digest, seen, flat, done = hashlib.sha256(), set(), 0, 0
+    seen, flat, done = set(), 0, 0
     planned = data.calibration.count
     for done, image in enumerate(data.calibration, 1):
-        pixels = hashlib.sha256(np.ascontiguousarray(image).data).digest()
-        digest.update(pixels)
-        seen.add(pixels)
+        seen.add(picture_digest(image))
         flat += int((image == image[0, 0]).all())
         progress("reading calibration data", done, planned)
     if flat == done > 0:
@@ -230,7 +260,12 @@ def _examine(data: Data, path: Path, progress: Progress) -> None:
         )
     if len(seen) < _LEAST_PICTURES:
         raise _too_little(data, path, planned, len(seen))
-    data.digest = digest.hexdigest()
+    data.digest = data.calibration.digest
+    # Copies lie in different files, and a camera that stands still gives one frame twice.
+    for done, image in enumerate(data.selection, 1):
+        seen.add(picture_digest(image))
+        progress("reading selection data", done, data.selection.count)
+    data.proof.used = frozenset(seen)
 
 
 def _too_little(data: Data, path: Path, planned: int, different: int) -> DataError:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from edgevision.converters.conversion import Conversion, Made
+    from collections.abc import Sequence
+
+    from edgevision.converters.conversion import Conversion, Made, Order
+    from edgevision.converters.orders import Job
 
 __all__ = ["convert"]
 
@@ -28,13 +31,20 @@ def _size(
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("models", metavar="MODEL...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
     required=True,
     type=click.Path(path_type=Path),
-    help="The bundle to write, DIR.evb.",
+    help="The bundle to write, DIR.evb; with several models, the folder for one bundle each.",
+)
+@click.option(
+    "--list",
+    "list_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    help="In place of MODEL: models with their own options each (docs/convert.md).",
 )
 @click.option(
     "--preset", help="How the model is run: yolov8, nanodet, imagenet … (docs/presets.md)."
@@ -56,8 +66,19 @@ def _size(
     show_default=True,
     help="Least opset of what is written.",
 )
+@click.option(
+    "--bake",
+    default="",
+    metavar="WORDS",
+    help="What the graph is to do by itself: input (uint8 BGR pictures), nms, or input,nms.",
+)
 @click.option("--precision", default="", help="Besides fp32: int8, fp16.")
-@click.option("--target", default="x86", show_default=True, help="INT8 schemes to write: x86, trt.")
+@click.option(
+    "--target",
+    default="x86",
+    show_default=True,
+    help="INT8 schemes to write: x86, x86-avx2, arm, trt.",
+)
 @click.option(
     "--calibration",
     type=click.Path(path_type=Path),
@@ -68,7 +89,25 @@ def _size(
     type=click.IntRange(2, 100_000),
     default=200,
     show_default=True,
-    help="At most so many pictures of it.",
+    help="At most so many pictures of each part of the data.",
+)
+@click.option(
+    "--random-calibration",
+    is_flag=True,
+    help="Calibrate on noise, where there are no pictures: what comes of it is not proven.",
+)
+@click.option(
+    "--validation",
+    type=click.Path(path_type=Path),
+    metavar="DATA",
+    help="Labelled pictures (COCO .json, YOLO, a folder for each class): the task's own metric decides.",
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="With --validation: what a variant may lose of that metric against fp32.",
 )
 @click.option(
     "--min-agreement",
@@ -90,6 +129,11 @@ def _size(
 )
 @click.option("--force", is_flag=True, help="Replace a bundle that exists.")
 @click.option(
+    "--no-cache",
+    is_flag=True,
+    help="Calibrate anew, and keep nothing in the user's cache folder.",
+)
+@click.option(
     "--factory",
     metavar="MODULE:FUNCTION",
     help="What makes the network, where MODEL is a PyTorch state dict.",
@@ -110,39 +154,53 @@ def _size(
     help="Memory that it may take.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
-def convert(model: Path, output: Path, least: float, as_json: bool, **options: Any) -> int:
+def convert(
+    models: tuple[Path, ...], output: Path, list_file: Path | None, as_json: bool, **options: Any
+) -> int:
     """Turn MODEL (ONNX; .pt2, TorchScript, a state dict; .keras, .h5) into a bundle.
 
     \b
     The model is checked and cleaned, quantized on your data if asked, and every variant is
     compared with fp32 on pictures that had no part in making it. A variant that misses
-    --min-agreement means exit status 3 and no bundle; the report is in DIR.evb.rejected.
+    --min-agreement, or with --validation --max-drop, means exit status 3 and no bundle; the
+    report is in DIR.evb.rejected.
+
+    \b
+    With several models each becomes a bundle in the folder DIR, with summary.json and
+    summary.md beside them; one that fails stops no other. Exit status: 1 if any failed, else
+    3 if any missed its gate.
     """
+    from edgevision.converters.list_file import read_list
+    from edgevision.converters.orders import job_for, jobs_for, order_for
+    from edgevision.errors import UsageError
+    from edgevision.signals import unwind_on_sigterm
+
+    unwind_on_sigterm()
+    place = Path(str(output).rstrip("/"))
+    if bool(models) == (list_file is not None):
+        raise UsageError(
+            "there is no model to convert" if not models else "MODEL and --list both name models",
+            expected="edgevision convert MODEL… -o DIR, or --list FILE.toml in place of MODEL",
+        )
+    if len(models) == 1:
+        return _convert_one(order_for(models[0], place, options), as_json=as_json)
+    if list_file is None:
+        jobs = [job_for(model, place, options) for model in models]
+    else:
+        jobs = read_list(list_file, place, convert.params, options)
+    return _convert_many(jobs_for(jobs, place), place, as_json=as_json)
+
+
+def _convert_one(order: Order, *, as_json: bool) -> int:
     import onnxruntime
 
     from edgevision.converters.bundle_writer import rejected_place
-    from edgevision.converters.conversion import Order
     from edgevision.converters.convert import convert as run_convert
-    from edgevision.converters.readers.child import Limits
     from edgevision.converters.report.json_file import report_json
-    from edgevision.converters.settings import Overrides
     from edgevision.errors import GateError
     from edgevision.progress import Progress
-    from edgevision.signals import unwind_on_sigterm
 
     onnxruntime.set_default_logger_severity(4)  # errors reach us as exceptions, in our words
-    unwind_on_sigterm()
-    names = ("preset", "config", "task", "decoder", "labels", "size", "batch")
-    order = Order(
-        model=model,
-        output=Path(str(output).rstrip("/")),
-        least=least,
-        overrides=Overrides(**{name: options.pop(name) for name in names}),
-        precisions=_words(options.pop("precision")),
-        targets=_words(options.pop("target")),
-        limits=Limits(options.pop("reader_seconds"), options.pop("reader_memory")),
-        **options,
-    )
     try:
         with Progress(quiet=as_json) as progress:
             conversion = run_convert(order, progress)
@@ -158,8 +216,18 @@ def convert(model: Path, output: Path, least: float, as_json: bool, **options: A
     return 0
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+def _convert_many(jobs: Sequence[Job], folder: Path, *, as_json: bool) -> int:
+    from edgevision.converters.many import convert_many
+    from edgevision.converters.report.summary import summary_text
+    from edgevision.progress import Progress
+
+    with Progress(quiet=as_json) as progress:
+        summary = convert_many(jobs, folder, progress, quiet=as_json)
+    if as_json:
+        _print_json(summary)
+    else:
+        click.echo(summary_text(summary, folder))
+    return int(summary["exit_status"])
 
 
 def _print_json(report: dict[str, Any]) -> None:
@@ -168,30 +236,25 @@ def _print_json(report: dict[str, Any]) -> None:
 
 
 def _text(conversion: Conversion) -> str:
+    from edgevision.converters.report.data import noise_warning
+    from edgevision.converters.report.speed import original_notes, speed_notes
     from edgevision.text import printable
 
     lines = [_line(made, conversion.timings[made.variant.id]) for made in conversion.made]
     output = printable(str(conversion.order.output), 1000)
+    lines += original_notes(conversion)
     lines.append(f"written: {output} (read {output}/report.md)")
-    slower = [
-        m.variant.id
-        for m in conversion.made
-        if "x86" in m.variant.targets and conversion.timings[m.variant.id]["speedup"] < 1
-    ]
-    if slower:
-        lines.append(
-            f"note: {', '.join(slower)} is not faster than fp32 on this machine, so fp32 is what runs here by default"
-        )
-    return "\n".join(lines)
+    lines += [f"note: {note}" for note in speed_notes(conversion)]
+    warning = noise_warning(conversion)
+    return "\n".join([*lines, f"note: {warning}"] if warning else lines)
 
 
 def _line(made: Made, timing: dict[str, Any]) -> str:
-    from edgevision.converters.report.agreement import found_text
+    from edgevision.converters.report.decided import proof_text
     from edgevision.text import size_text
 
     size, latency = size_text(made.variant.size_bytes), timing["latency_ms"]["p50"]
     line = f"{made.variant.id:<10} {size:>9}  {latency:8.2f} ms"
     if made.proof is None:
         return line if made.quantized is None else f"{line}  not proven: there is no --calibration"
-    proof = f"{found_text(made.proof.agreement)}: {made.proof.verdict}"
-    return f"{line}  {timing['speedup']:.2f}×  {proof}"
+    return f"{line}  {timing['speedup']:.2f}×  {proof_text(made.proof)}: {made.verdict}"

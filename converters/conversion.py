@@ -10,17 +10,19 @@ from typing import Any
 from edgevision.backends import Variant
 from edgevision.converters.calibration import Data
 from edgevision.converters.int8.candidates import Trial
+from edgevision.converters.int8.schemes import SCHEMES
 from edgevision.converters.prove import Proof
 from edgevision.converters.readers import Read
 from edgevision.converters.readers.child import Limits
 from edgevision.converters.settings import Overrides
+from edgevision.converters.validation import Validation
 from edgevision.frame import Image
 from edgevision.spec import ModelSpec
 
 __all__ = ["TARGETS", "Conversion", "Engine", "Made", "Order"]
 
-#: Targets whose INT8 scheme this version writes.
-TARGETS = ("x86", "trt")
+#: The INT8 schemes that there are, as ``--target`` takes them.
+TARGETS = tuple(SCHEMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,15 @@ class Order:
         calibration: A video or a folder of pictures; needed for int8, and to prove fp16.
         samples: At most so many pictures to calibrate on, and as many to prove on.
         least: Agreement with fp32 that passes.
+        random_calibration: Calibrate on noise; what comes of it is not proven.
+        validation: Labelled pictures: the task's own metric decides, in place of the agreement.
+        max_drop: What a variant may lose of that metric.
         golden: A source of golden frames, ``synthetic`` or ``none``.
         opset: Least opset of what is written.
+        bake: What the graph is to do by itself: ``input``, ``nms``.
         keep_passing: Write a bundle of the variants that passed when others did not.
         force: Replace a bundle that exists.
+        cache: Use the user's cache of calibrations.
         factory: ``module:function`` that makes the network, where the file holds weights only.
         limits: What a reader of another format may use.
     """
@@ -52,10 +59,15 @@ class Order:
     calibration: Path | None = None
     samples: int = 200
     least: float = 0.95
+    random_calibration: bool = False
+    validation: Path | None = None
+    max_drop: float = 0.01
     golden: str = "synthetic"
     opset: int = 17
+    bake: tuple[str, ...] = ()
     keep_passing: bool = False
     force: bool = False
+    cache: bool = True
     factory: str | None = None
     limits: Limits = field(default_factory=Limits)
 
@@ -79,8 +91,21 @@ class Made:
     written: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def verdict(self) -> str:
+        """``pass``, ``fail``, ``insufficient``, ``not proven`` or, for fp32, ``reference``."""
+        if self.proof is not None:
+            return self.proof.verdict
+        return "reference" if self.quantized is None else "not proven"
+
+    @property
     def passed(self) -> bool:
-        return self.proof is None or self.proof.verdict == "pass"
+        """Whether it may stand in the bundle; what is not proven may, and no machine takes it by itself."""
+        return self.verdict not in ("fail", "insufficient")
+
+    @property
+    def for_gpus(self) -> bool:
+        """Whether it was written for TensorRT: its speed on a CPU says nothing."""
+        return "trt" in self.variant.targets or self.variant.id.endswith("-trt")
 
 
 @dataclass(slots=True)
@@ -109,7 +134,13 @@ class Engine:
 
 @dataclass(slots=True)
 class Conversion:
-    """Everything that a report is made of."""
+    """Everything that a report is made of.
+
+    Attributes:
+        timings: Variant → ``latency_ms``, ``speedup`` over fp32 and ``speedup_vs_original``.
+        original: The same of the file as it came, or ``problem``: why it could not be measured.
+        validation: Labelled pictures, where there are any.
+    """
 
     order: Order
     read: Read
@@ -120,6 +151,8 @@ class Conversion:
     timings: dict[str, dict[str, Any]]
     golden: list[Image]
     engines: list[Engine] = field(default_factory=list)
+    original: dict[str, Any] = field(default_factory=dict)
+    validation: Validation | None = None
 
     @property
     def passed(self) -> bool:

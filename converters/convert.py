@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 
 from edgevision.backends._slot import image_input
+from edgevision.converters.accuracy import AccuracyJudge
+from edgevision.converters.bake.baking import bake, check_bakes
 from edgevision.converters.bundle_writer import (
-    check_output,
     forget_rejected,
     rejected_place,
     replaced,
     staging,
 )
 from edgevision.converters.calibration import Data, open_data
-from edgevision.converters.conversion import TARGETS, Conversion, Engine, Made, Order
-from edgevision.converters.engines import open_engine, other_engines
+from edgevision.converters.checks import MADE, check_order
+from edgevision.converters.conversion import Conversion, Made, Order
+from edgevision.converters.engines import other_engines
 from edgevision.converters.fp16.variant import fp16_variant
 from edgevision.converters.graph.clean import Cleaned, clean
 from edgevision.converters.int8.read_back import refuse_quantized
+from edgevision.converters.judge import AgreementJudge, Judge
 from edgevision.converters.manifest import write_bundle
+from edgevision.converters.noise import noise_data
 from edgevision.converters.pictures import spread
-from edgevision.converters.prove import agreement_for, check_finite, compare_speed, load
+from edgevision.converters.prove import check_finite, load
 from edgevision.converters.reading import read_model
-from edgevision.converters.report.agreement import found_text, required
+from edgevision.converters.report.decided import proof_required, proof_text
 from edgevision.converters.settings import fixed_shapes, resolve
+from edgevision.converters.shortage import shortage_said
+from edgevision.converters.timings import measure
+from edgevision.converters.validation import Validation, open_validation
 from edgevision.converters.variants import int8_variant, write_variant
-from edgevision.errors import GateError, ModelError, SpecError, UsageError
+from edgevision.converters.written import check_written
+from edgevision.errors import GateError, ModelError, SpecError
 from edgevision.frame import Image
 from edgevision.preprocess import one_thread
 from edgevision.progress import Progress
@@ -41,12 +48,7 @@ from edgevision.spec import ModelSpec, TensorSpec
 __all__ = ["convert"]
 
 _GOLDEN_FRAMES = 4
-#: Precisions that are made of fp32 and proven against it.
-_MADE = {"int8", "fp16"}
-_NO_BF16 = (
-    "a Conv may be bfloat16 from opset 22 on only, and onnxruntime's CPU provider has none; where "
-    "OpenVINO is installed it runs the fp32 variant in bf16: edgevision run --compute bf16"
-)
+_BAKE_PICTURES = 8
 #: What a task's decoder must give, for the tasks that are known here.
 _RESULTS = {
     "classify": Classification,
@@ -70,7 +72,12 @@ def convert(order: Order, progress: Progress, data: Data | None = None) -> Conve
         EdgevisionError: Something could not be read, done or written; nothing is left behind.
     """
     one_thread()
-    _check(order, data)
+    check_order(order, data)
+    with shortage_said(f"convert {order.model.name}"):
+        return _convert(order, progress, data)
+
+
+def _convert(order: Order, progress: Progress, data: Data | None) -> Conversion:
     golden = _golden(order)
     read = read_model(order, progress)
     spec = resolve(
@@ -80,60 +87,91 @@ def convert(order: Order, progress: Progress, data: Data | None = None) -> Conve
         model_name=order.model.name,
         layout=read.layout,
     )
-    if _MADE & set(order.precisions):
+    check_bakes(order.bake, spec)
+    if MADE & set(order.precisions):
         refuse_quantized(read.model)
-    if order.calibration is not None:
-        data = open_data(order.calibration, samples=order.samples, progress=progress)
+    data, validation = _data(order, data, spec, progress)
     with staging(order.output) as folder:
         progress.say(f"cleaning {order.model.name}")
         cleaned = _cleaned(read.model, read.header.inputs, spec, order)
-        made = [write_variant(folder, cleaned.model, spec, "fp32", "fp32", ())]
+        baked = bake(cleaned.model, spec, order.bake, _bake_pictures(order, golden, data))
+        made = [write_variant(folder, baked.model, baked.spec, "fp32", "fp32", ())]
         _try_out(made[0], golden, data)
+        judge = _judge(order, made[0], data, validation, progress)
         if "fp16" in order.precisions:
-            made.append(fp16_variant(folder, cleaned.model, spec, order, data, progress))
-        if data is not None and "int8" in order.precisions:
+            made.append(fp16_variant(folder, baked.model, baked.spec, data, judge, progress))
+        if data is not None and judge is not None and "int8" in order.precisions:
             made += [
-                int8_variant(folder, cleaned.model, spec, target, order, data, progress)
+                int8_variant(
+                    folder,
+                    baked.model,
+                    baked.spec,
+                    target,
+                    data,
+                    judge,
+                    progress,
+                    cached=order.cache,
+                )
                 for target in order.targets
             ]
-        engines = []
-        if data is not None and _MADE & set(order.precisions):
-            engines = other_engines(made, data, order.least, progress)
-        timings = _timings(made, engines, golden, data, progress)
-        changes = read.changes + cleaned.changes
-        conversion = Conversion(order, read, spec, changes, made, data, timings, golden, engines)
+        engines = [] if judge is None else other_engines(made, judge)
+        for one in made:
+            check_written(one.variant)
+        picture = _some_picture(golden, data)
+        timings, original = measure(made, engines, (read, spec), picture, progress)
+        changes = read.changes + cleaned.changes + baked.changes
+        conversion = Conversion(
+            order,
+            read,
+            baked.spec,
+            changes,
+            made,
+            data,
+            timings,
+            golden,
+            engines,
+            original,
+            validation,
+        )
         _deliver(conversion, folder, progress)
     return conversion
 
 
-def _check(order: Order, data: Data | None) -> None:
-    """What can be known to be wrong before any work."""
-    check_output(order.output, force=order.force)
-    unknown = set(order.precisions) - {"fp32", *_MADE}
-    if unknown:
-        raise UsageError(
-            f"this version does not write {', '.join(sorted(unknown))}",
-            expected="--precision int8, fp16 or both (fp32 is always written)",
-            hint=_NO_BF16 if "bf16" in unknown else "",
-        )
-    if set(order.targets) - set(TARGETS):
-        raise UsageError(
-            f"unknown target {', '.join(sorted(set(order.targets) - set(TARGETS)))}",
-            expected="of: " + ", ".join(TARGETS),
-        )
-    if "int8" in order.precisions and not order.targets:
-        raise UsageError("int8 for no target", expected="--target with " + " or ".join(TARGETS))
-    if not _MADE & set(order.precisions) and order.calibration is not None:
-        raise UsageError(
-            "there is calibration data, and nothing that needs it: only fp32 would be written",
-            expected="--precision int8 or fp16 with it",
-        )
-    if "int8" in order.precisions and order.calibration is None and data is None:
-        raise UsageError(
-            "int8 needs calibration data, and none was given",
-            expected="--calibration with a video or a folder of pictures that look like what the camera will see",
-            hint="a minute of video from the camera is enough; random data would prove nothing",
-        )
+def _data(
+    order: Order, data: Data | None, spec: ModelSpec, progress: Progress
+) -> tuple[Data | None, Validation | None]:
+    """The pictures to calibrate on, and the labelled ones, which are calibrated on too where there are no others."""
+    if order.calibration is not None:
+        data = open_data(order.calibration, samples=order.samples, progress=progress)
+    elif order.random_calibration:
+        progress.say("calibrating on noise, as asked for: what comes of it is not proven by it")
+        data = noise_data(order.samples)
+    if order.validation is None:
+        return data, None
+    found = open_validation(
+        order.validation,
+        spec,
+        samples=order.samples,
+        data=data,
+        calibrate=data is None,
+        progress=progress,
+    )
+    return data or found.as_data(), found
+
+
+def _judge(
+    order: Order,
+    fp32: Made,
+    data: Data | None,
+    validation: Validation | None,
+    progress: Progress,
+) -> Judge | None:
+    """Who decides; None where nothing is made of fp32, or there are no pictures."""
+    if data is None or not MADE & set(order.precisions):
+        return None
+    if validation is not None:
+        return AccuracyJudge(fp32.variant, validation, order.max_drop, order.least, progress)
+    return AgreementJudge(fp32.variant, data, order.least, progress)
 
 
 def _cleaned(
@@ -160,6 +198,14 @@ def _golden(order: Order) -> list[Image]:
     return spread(uri, _GOLDEN_FRAMES)
 
 
+def _bake_pictures(order: Order, golden: Sequence[Image], data: Data | None) -> list[Image]:
+    """What a baked model is proven on: the golden pictures, and some of the calibration's."""
+    if not order.bake:
+        return []
+    own = [] if data is None else [p.copy() for p in islice(data.calibration, _BAKE_PICTURES)]
+    return [*golden, *own] or [_some_picture(golden, data)]
+
+
 def _try_out(reference: Made, golden: Sequence[Image], data: Data | None) -> None:
     """One picture the whole way, so that a preset that does not fit is found before the long work."""
     spec = reference.variant.spec
@@ -183,25 +229,6 @@ def _some_picture(golden: Sequence[Image], data: Data | None) -> Image:
     return golden[0] if golden else np.full((480, 640, 3), 114, np.uint8)
 
 
-def _timings(
-    made: Sequence[Made],
-    engines: Sequence[Engine],
-    golden: Sequence[Image],
-    data: Data | None,
-    progress: Progress,
-) -> dict[str, dict[str, Any]]:
-    """Inference times of all variants, fp32 first; those of other engines are kept with them."""
-    by_id = {m.variant.id: m for m in made}
-    with ExitStack() as stack:
-        models = {name: stack.enter_context(load(m.variant)) for name, m in by_id.items()}
-        for engine in engines:
-            models[engine.name] = stack.enter_context(open_engine(engine, by_id[engine.variant]))
-        found = compare_speed(models, _some_picture(golden, data), progress)
-    for engine in engines:
-        engine.timing = found.pop(engine.name)
-    return found
-
-
 def _deliver(conversion: Conversion, folder: Path, progress: Progress) -> None:
     """Puts the bundle in its place, or the report of a bundle that is not to be."""
     order = conversion.order
@@ -218,17 +245,17 @@ def _deliver(conversion: Conversion, folder: Path, progress: Progress) -> None:
 
 
 def _not_proven(missed: Sequence[Made], order: Order, report: Path) -> GateError:
+    proofs = {made.variant.id: made.proof for made in missed if made.proof is not None}
     found = [
-        f"{made.variant.id} {made.proof.verdict}: {found_text(made.proof.agreement)} "
-        f"in {made.proof.agreement['frames']} pictures"
-        + (", NaN or infinite outputs" if made.proof.broken else "")
-        for made in missed
-        if made.proof is not None
+        f"{variant_id} {proof.verdict}: {proof_text(proof)}"
+        + ("" if proof.accuracy else f" in {proof.agreement['frames']} pictures")
+        + (", NaN or infinite outputs" if proof.broken else "")
+        for variant_id, proof in proofs.items()
     ]
     return GateError(
         "not proven, so "
         + ("left out of the bundle" if order.keep_passing else "no bundle was written"),
         received="; ".join(found),
-        expected=required(agreement_for(missed[0].variant.spec.task).metric, order.least),
+        expected=proof_required(next(iter(proofs.values()))),
         hint=f"{report / 'report.md'} says where they differ; more and more varied --calibration data helps most",
     )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgevision.converters.calibration import Data
 from edgevision.converters.conversion import Engine, Made
-from edgevision.converters.prove import load, prove
+from edgevision.converters.judge import Judge
+from edgevision.converters.prove import load
 from edgevision.errors import BackendError, UsageError
 from edgevision.model import Model
-from edgevision.progress import Progress
 
 __all__ = ["open_engine", "other_engines"]
 
@@ -17,9 +16,7 @@ __all__ = ["open_engine", "other_engines"]
 _WAYS = (("openvino", "fp32", ("fp32", "bf16")), ("openvino", "int8", ("int8",)))
 
 
-def other_engines(
-    made: Sequence[Made], data: Data, least: float, progress: Progress
-) -> list[Engine]:
+def other_engines(made: Sequence[Made], judge: Judge) -> list[Engine]:
     """Every (variant, engine, precision) besides onnxruntime that opens here, with its agreement with fp32.
 
     An engine that is not installed, that the processor is no match for or that refuses the model is left
@@ -27,27 +24,19 @@ def other_engines(
 
     Args:
         made: fp32 first; variants written for another kind of machine are not tried.
-        data: Its proof part is what is agreed on.
-        least: Agreement that passes.
-        progress: Told how far it is.
+        judge: Gives the verdicts.
     """
+    if not judge.decides:
+        return []
     found = []
     for variant, backend, compute in _triples(made):
         engine = Engine(variant.variant.id, backend, compute)
         try:
-            candidate = open_engine(engine, variant)
+            candidate = judge.load(variant.variant, backend=backend, compute=compute)
         except (BackendError, UsageError):  # DependencyError is one of them
             continue
-        with candidate, load(made[0].variant) as reference:
-            engine.proof = prove(
-                reference,
-                candidate,
-                data.proof,
-                total=data.proof.count,
-                least=least,
-                stage=f"{engine.name}: proving",
-                progress=progress,
-            )
+        with candidate:
+            engine.proof = judge.prove(candidate, f"{engine.name}: proving")
         found.append(engine)
     return found
 
@@ -68,5 +57,7 @@ def _triples(made: Sequence[Made]) -> list[tuple[Made, str, str]]:
         for one in made
         for backend, precision, computes in _WAYS
         for compute in computes
-        if one.variant.precision == precision and one.passed and "trt" not in one.variant.targets
+        if one.variant.precision == precision
+        and one.verdict in ("pass", "reference")
+        and not one.for_gpus
     ]

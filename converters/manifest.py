@@ -4,38 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import cv2
 
-from edgevision import __version__
 from edgevision.benchmarks.environment import read_environment
 from edgevision.bundle import MANIFEST, SCHEMA, hash_file
 from edgevision.converters.bundle_writer import write_json
 from edgevision.converters.conversion import Conversion, Engine, Made
 from edgevision.converters.prove import Proof, load
+from edgevision.converters.provenance import kernel_features, tool_versions
 from edgevision.converters.report.json_file import report_json
 from edgevision.converters.report.markdown import report_markdown
-from edgevision.device import cpu_features
+from edgevision.converters.report.trials import trial_times
 from edgevision.errors import ModelError
 from edgevision.golden import golden_record
 from edgevision.progress import Progress
 
 __all__ = ["write_bundle"]
-
-#: Flags of the processor that change what int8 and fp32 kernels compute, and so belong to the provenance.
-_FEATURES = (
-    "avx2",
-    "avx512f",
-    "avx512_vnni",
-    "avx_vnni",
-    "avx512_bf16",
-    "amx_int8",
-    "asimddp",
-    "i8mm",
-)
 
 
 def write_bundle(
@@ -55,7 +42,9 @@ def write_bundle(
         folder / "timings.json",
         {
             "variants": conversion.timings,
+            "original": conversion.original,
             "triples": {engine.name: engine.timing for engine in conversion.engines},
+            "trials": {m.variant.id: trial_times(m) for m in conversion.made if m.trials},
             "environment": read_environment(),
         },
     )
@@ -138,7 +127,8 @@ def _manifest(
 
 def _entry(made: Made, engines: Sequence[Engine]) -> dict[str, Any]:
     variant = made.variant
-    own = [] if made.proof is None else [_verified("ort", variant.precision, made.proof)]
+    proof = made.proof if made.verdict == "pass" else None
+    own = [] if proof is None else [_verified("ort", variant.precision, proof)]
     return {
         "id": variant.id,
         "precision": variant.precision,
@@ -158,8 +148,8 @@ def _entry(made: Made, engines: Sequence[Engine]) -> dict[str, Any]:
 
 
 def _verified(backend: str, compute: str, proof: Proof) -> dict[str, Any]:
-    found = proof.agreement
-    return {
+    found = proof.accuracy or proof.agreement
+    line = {
         "backend": backend,
         "compute": compute,
         "metric": found["metric"],
@@ -167,6 +157,7 @@ def _verified(backend: str, compute: str, proof: Proof) -> dict[str, Any]:
         "samples": found["samples"],
         "verdict": found["verdict"],
     }
+    return line if proof.accuracy is None else line | {"reference": found["reference"]}
 
 
 def _defaults(kept: list[Made]) -> dict[str, str]:
@@ -182,19 +173,15 @@ def _engines(conversion: Conversion) -> tuple[str, ...]:
 
 def _provenance(conversion: Conversion) -> dict[str, Any]:
     order = conversion.order
-    packages = ("numpy", "onnx", "onnxruntime")
     return {
         "source": conversion.read.source,
-        "tools": {
-            "edgevision": __version__,
-            "opencv": cv2.__version__,
-            **{p: metadata.version(p) for p in packages + _engines(conversion)},
-        },
-        "cpu_features": [f for f in _FEATURES if f in cpu_features()],
+        "tools": tool_versions(_engines(conversion)),
+        "cpu_features": kernel_features(),
         "options": {
             "preset": order.overrides.preset,
             "samples": order.samples,
             "min_agreement": order.least,
+            "max_drop": order.max_drop if order.validation is not None else None,
             "opset": order.opset,
             "batch": order.overrides.batch,
         },

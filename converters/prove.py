@@ -29,12 +29,14 @@ from edgevision.metrics.masks import MaskAgreement
 from edgevision.metrics.tensors import TensorAgreement
 from edgevision.model import Model, load_variant
 from edgevision.percentiles import summary_ms
+from edgevision.results import Result
 
 __all__ = [
     "LEAST_DETECTIONS",
     "LEAST_FRAMES",
     "LEAST_KEYPOINTS",
     "MOST_OF_ONE_CLASS",
+    "Comparison",
     "Proof",
     "agreement_for",
     "check_finite",
@@ -62,6 +64,9 @@ _AGREEMENTS: dict[str, Callable[[], Agreement]] = {
 
 _WARM_UP = 5
 _ROUNDS = 60
+#: Of a large model fewer rounds are enough, once they have taken so long together.
+_LEAST_ROUNDS, _ENOUGH_NS = 10, 30 * 10**9
+_SEED = 0
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -74,15 +79,18 @@ class Proof:
         agreement: ``metric``, ``value``, ``samples``, ``frames``, ``verdict`` and details, JSON-ready.
         outputs: Output's name → ``cosine`` and ``sqnr_db``; ``skipped`` (values that are not finite in the
             variant) and ``sizes_differ`` (pictures in which its size is another one) where there are any.
+        accuracy: Where the pictures are labelled, what decides: ``metric``, ``value``, ``reference`` (fp32's),
+            ``drop``, ``max_drop``, ``samples``, ``images``, ``verdict`` and details, JSON-ready.
     """
 
     agreement: dict[str, Any]
     outputs: dict[str, dict[str, float | None]]
+    accuracy: dict[str, Any] | None = None
 
     @property
     def verdict(self) -> str:
-        """``pass``, ``fail`` or ``insufficient``."""
-        return str(self.agreement["verdict"])
+        """``pass``, ``fail``, ``insufficient``, or ``not proven`` where the pictures are noise."""
+        return str((self.accuracy or self.agreement)["verdict"])
 
     @property
     def broken(self) -> bool:
@@ -90,24 +98,35 @@ class Proof:
         return any(found.get("skipped") for found in self.outputs.values())
 
     @property
+    def passed(self) -> bool:
+        return self.verdict == "pass"
+
+    @property
     def value(self) -> float:
-        return float(self.agreement["value"])
+        """Of what decides, 0…1."""
+        return float((self.accuracy or self.agreement)["value"])
 
 
 def load(
-    variant: Variant, *, own_score: bool = False, backend: str = "ort", compute: str | None = None
+    variant: Variant,
+    *,
+    own_score: bool = False,
+    least_score: float = min(THRESHOLDS),
+    backend: str = "ort",
+    compute: str | None = None,
 ) -> Model:
     """A variant, decoding from the lowest score that the proof counts.
 
     Args:
         variant: Its file may lie anywhere.
         own_score: Decode from the variant's own score instead.
+        least_score: The score that boxes are decoded from, if the variant's own is higher.
         backend: Engine to run it in.
         compute: Precision to execute in; None is the engine's exact one.
     """
     params = dict(variant.spec.output.params)
     if variant.spec.task == "detect" and not own_score:
-        params["score"] = min(min(THRESHOLDS), float(params.get("score", 1.0)))
+        params["score"] = min(least_score, float(params.get("score", 1.0)))
     if variant.spec.task == "keypoints" and not own_score:
         params["score"] = 0.0  # points count by their own scores, whatever the person's
     bundle = Bundle(variant.file, variant.id, "", {variant.id: variant}, {})
@@ -144,23 +163,45 @@ def prove(
     Raises:
         ModelError: fp32 gives NaN or infinity.
     """
-    agreement = agreement_for(reference.variant.spec.task)
-    outputs = {name: TensorAgreement() for name in reference.pipeline.outputs}
+    comparison = Comparison(reference, candidate)
     for done, image in enumerate(frames, 1):
-        ours, expected = reference.pipeline.examine(image)
-        check_finite(expected)
-        theirs, actual = candidate.pipeline.examine(image)
-        agreement.add(ours, theirs)
-        for name, tensor in outputs.items():
-            tensor.add(expected[name], actual[name])
+        comparison.add(image)
         progress(stage, done, total)
-    found = agreement.to_dict()
-    found["value"] = round(found["value"], 6)
-    broken = any(tensor.skipped for tensor in outputs.values())
-    return Proof(
-        {**found, "least": least, "verdict": "fail" if broken else _verdict(agreement, least)},
-        {name: tensor.to_dict() for name, tensor in outputs.items()},
-    )
+    return comparison.proof(least)
+
+
+class Comparison:
+    """A variant beside fp32, picture by picture."""
+
+    def __init__(self, reference: Model, candidate: Model) -> None:
+        self._reference, self._candidate = reference, candidate
+        self._agreement = agreement_for(reference.variant.spec.task)
+        self._outputs = {name: TensorAgreement() for name in reference.pipeline.outputs}
+
+    def add(self, image: Image) -> tuple[Result, Result]:
+        """Runs both on one picture; gives what fp32 and what the variant made of it.
+
+        Raises:
+            ModelError: fp32 gives NaN or infinity.
+        """
+        ours, expected = self._reference.pipeline.examine(image)
+        check_finite(expected)
+        theirs, actual = self._candidate.pipeline.examine(image)
+        self._agreement.add(ours, theirs)
+        for name, tensor in self._outputs.items():
+            tensor.add(expected[name], actual[name])
+        return ours, theirs
+
+    def proof(self, least: float) -> Proof:
+        """What the pictures so far say, held to an agreement."""
+        found = self._agreement.to_dict()
+        found["value"] = round(found["value"], 6)
+        broken = any(tensor.skipped for tensor in self._outputs.values())
+        verdict = "fail" if broken else _verdict(self._agreement, least)
+        return Proof(
+            {**found, "least": least, "verdict": verdict},
+            {name: tensor.to_dict() for name, tensor in self._outputs.items()},
+        )
 
 
 def check_finite(outputs: Mapping[str, NDArray[Any]]) -> None:
@@ -198,30 +239,37 @@ def agreement_for(task: str) -> Agreement:
 
 
 def compare_speed(
-    models: dict[str, Model], image: Image, progress: Progress
+    models: dict[str, Model], image: Image, progress: Progress, rounds: int = _ROUNDS
 ) -> dict[str, dict[str, Any]]:
     """Inference times of several variants on one picture, taken in turn so that a noisy machine is fair to all.
 
+    Each round takes them in another order: what an engine's threads do after a run falls on whoever is next.
+
     Returns:
-        Variant → ``latency_ms`` (percentiles of the inference alone) and ``speedup``, the ratio of medians
-        to the first variant.
+        Variant → ``latency_ms`` (percentiles of the inference alone), ``speedup``, the ratio of medians
+        to the first variant, and ``won``, the share of rounds in which it was faster than that.
     """
     slots = {name: model.pipeline.loaded_slot(image) for name, model in models.items()}
     times: dict[str, list[int]] = {name: [] for name in models}
-    for number in range(_WARM_UP + _ROUNDS):
-        for name, slot in slots.items():
+    order, names = np.random.default_rng(_SEED), list(models)
+    begun = now_ns()
+    for number in range(_WARM_UP + rounds):
+        for place in order.permutation(len(names)).tolist():
+            slot = slots[names[place]]
             started = now_ns()
             slot.submit()
             slot.wait()
             if number >= _WARM_UP:
-                times[name].append(now_ns() - started)
-        progress("measuring", number + 1, _WARM_UP + _ROUNDS)
-    medians = {name: float(np.median(values)) for name, values in times.items()}
-    first = medians[next(iter(models))]
+                times[names[place]].append(now_ns() - started)
+        progress("measuring", number + 1, _WARM_UP + rounds)
+        if now_ns() - begun > _ENOUGH_NS and number >= _WARM_UP + _LEAST_ROUNDS:
+            break
+    first = np.array(times[names[0]])
     return {
         name: {
             "latency_ms": summary_ms(np.array(values)),
-            "speedup": round(first / medians[name], 3),
+            "speedup": round(float(np.median(first) / np.median(values)), 3),
+            "won": round(float(np.mean(np.array(values) < first)), 3),
         }
         for name, values in times.items()
     }

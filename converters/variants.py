@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from edgevision.backends import Variant
 from edgevision.bundle import hash_file
+from edgevision.converters.bake.integer_input import with_integer_input
 from edgevision.converters.calibration import Data
-from edgevision.converters.conversion import Made, Order
+from edgevision.converters.conversion import Made
+from edgevision.converters.fp16.proof import PROOF_NOTE, prove_twice
 from edgevision.converters.graph import onnx_file
+from edgevision.converters.int8.cache import CalibrationCache, open_cache
 from edgevision.converters.int8.candidates import best_candidate
 from edgevision.converters.int8.from_onnx import Quantized
+from edgevision.converters.int8.ranges import silent
 from edgevision.converters.int8.read_back import read_back
-from edgevision.converters.prove import agreement_for, load, prove
-from edgevision.errors import DataError
+from edgevision.converters.int8.remainder import with_half_remainder
+from edgevision.converters.int8.schemes import SCHEMES
+from edgevision.converters.judge import Judge
+from edgevision.converters.pictures import picture_feeds
+from edgevision.converters.prove import compare_speed, load
 from edgevision.metadata import KEY, variant_metadata
-from edgevision.preprocess import Preprocessor, tensor_size
 from edgevision.progress import Progress
-from edgevision.results import Result
 from edgevision.spec import ModelSpec
 
-__all__ = ["feeds", "int8_variant", "write_variant"]
+__all__ = ["feeds", "int8_variant", "prove_made", "write_variant"]
+
+#: Targets whose speed on this kind of machine says something.
+_RUN_HERE = ("x86", "x86-avx2")
+_ROUNDS = 12
 
 
 def write_variant(
@@ -56,31 +65,36 @@ def int8_variant(
     cleaned: onnx.ModelProto,
     spec: ModelSpec,
     target: str,
-    order: Order,
     data: Data,
+    judge: Judge,
     progress: Progress,
+    *,
+    cached: bool = True,
 ) -> Made:
-    """The best recipe's model for a target, read back and proven on pictures that had no part in making it."""
+    """The best recipe's model for a target, read back and proven on pictures that had no part in making it.
+
+    Args:
+        folder: Where it is written.
+        cleaned: What is quantized.
+        spec: How it is run.
+        target: The INT8 scheme.
+        data: Pictures to calibrate on.
+        judge: Who chooses and decides.
+        progress: Told how far it is.
+        cached: Keep what is measured in the user's cache, and use what lies there.
+    """
     variant_id = f"int8-{target}"
-    reference = load(Variant("fp32", "fp32", folder / "fp32.onnx", spec))
-    pictures = data.selection if data.selection.count else data.calibration
-    expected: list[Result] = []  # what fp32 finds in them: small, and the same for every recipe
 
     def score(quantized: Quantized) -> float:
-        trial = write_variant(folder, quantized.model, spec, variant_id, "int8", (target,))
-        agreement = agreement_for(spec.task)
-        with load(trial.variant) as candidate:
-            for done, image in enumerate(pictures):
-                if done == len(expected):
-                    expected.append(reference(image))
-                agreement.add(expected[done], candidate(image))
-                progress(f"{variant_id}: trying a recipe", done + 1, pictures.count)
-        if not agreement.frames:
-            raise DataError(
-                f"none of the {pictures.purpose} pictures of {data.name} can be decoded",
-                hint="check the files; 'problems' of a report name the first of them",
-            )
-        return agreement.value
+        model = with_integer_input(quantized, target).model
+        trial = write_variant(folder, model, spec, variant_id, "int8", (target,))
+        return judge.score(trial.variant, f"{variant_id}: trying a recipe")
+
+    def speedup(_: Quantized) -> float:  # of what `score` has just written
+        fp32 = Variant("fp32", "fp32", folder / "fp32.onnx", spec)
+        return _speedup(
+            fp32, Variant(variant_id, "int8", folder / f"{variant_id}.onnx", spec), data
+        )
 
     progress.say(f"{variant_id}: calibrating on {data.calibration.count} pictures of {data.name}")
     best, trials = best_candidate(
@@ -88,47 +102,63 @@ def int8_variant(
         lambda: feeds(cleaned, spec, data),
         score,
         scheme=target,
-        target=order.least,
+        target=judge.target,
+        margin=judge.margin,
+        speedup=speedup if target in _RUN_HERE else None,
+        cache=_cache(spec, data, variant_id, progress) if cached else None,
         progress=lambda stage, done, total: progress(f"{variant_id}: {stage}", done, total),
     )
+    if SCHEMES[target].half_scales:
+        best = with_half_remainder(
+            best,
+            lambda: feeds(cleaned, spec, data),
+            progress=lambda stage, done, total: progress(f"{variant_id}: {stage}", done, total),
+        )
+    best = with_integer_input(best, target)
     made = write_variant(folder, best.model, spec, variant_id, "int8", (target,))
     made.quantized, made.trials = best.report, trials
-    made.written = read_back(onnx_file.load(made.variant.file), target)
-    with load(made.variant) as candidate, reference:
-        made.proof = prove(
-            reference,
-            candidate,
-            data.proof,
-            total=data.proof.count,
-            least=order.least,
-            stage=f"{variant_id}: proving",
-            progress=progress,
-        )
+    made.written = read_back(
+        onnx_file.load(made.variant.file), target, half=best.report.get("half")
+    )
+    prove_made(made, judge)
     return made
+
+
+def _speedup(fp32: Variant, trial: Variant, data: Data) -> float:
+    """How many times as fast as fp32 a trial infers, by a few rounds in turn."""
+    image = np.array(next(iter(data.calibration)))
+    with load(fp32) as reference, load(trial) as candidate:
+        found = compare_speed({"fp32": reference, "trial": candidate}, image, silent, _ROUNDS)
+    return float(found["trial"]["speedup"])
+
+
+def _cache(
+    spec: ModelSpec, data: Data, variant_id: str, progress: Progress
+) -> CalibrationCache | None:
+    """Calibrations on these pictures; None where nothing tells the pictures from others."""
+    if not data.digest:
+        return None
+    pictures = {
+        "digest": data.digest,
+        "count": data.calibration.count,
+        "input": spec.input.to_dict(),
+    }
+    return open_cache(pictures, lambda text: progress.say(f"{variant_id}: {text}"))
+
+
+def prove_made(made: Made, judge: Judge) -> None:
+    """Adds the proof. What is not proven after all is no machine's default: it loses its targets."""
+    if made.written.get("remainder") == "float16":
+        made.proof = prove_twice(made, judge)
+        report = made.quantized or {}
+        made.quantized = {**report, "notes": [*report.get("notes", []), PROOF_NOTE]}
+    else:
+        with judge.load(made.variant) as candidate:
+            made.proof = judge.prove(candidate, f"{made.variant.id}: proving")
+    if made.proof.verdict == "not proven":
+        made.variant = replace(made.variant, targets=())
 
 
 def feeds(model: onnx.ModelProto, spec: ModelSpec, data: Data) -> Iterator[dict[str, Any]]:
     """The calibration pictures as input tensors, through the same input spec as everywhere."""
-    name = spec.input.tensor or model.graph.input[0].name
-    others = {
-        value.name: np.zeros(
-            _dims(value), onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        )
-        for value in model.graph.input
-        if value.name != name
-    }
-    rows = next(_dims(value)[0] for value in model.graph.input if value.name == name)
-    tensor: NDArray[Any] = np.empty(0)
-    loader = None
-    for image in data.calibration:
-        shape = (rows, *spec.input.tensor_shape(*tensor_size(spec.input, *image.shape[:2])))
-        if loader is None or tensor.shape != shape:
-            tensor = np.empty(shape, spec.input.dtype)
-            loader = Preprocessor(spec.input, tensor)
-        for row in range(rows):
-            loader.load(image, row)
-        yield {name: tensor, **others}
-
-
-def _dims(value: onnx.ValueInfoProto) -> tuple[int, ...]:
-    return tuple(max(1, d.dim_value) for d in value.type.tensor_type.shape.dim)
+    return picture_feeds(model, spec.input, data.calibration)

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgevision import registry
 from edgevision.bundle import Bundle, safe_file
-from edgevision.device import has_vnni
+from edgevision.device import has_avx2, has_vnni
 from edgevision.errors import BundleError, UsageError
 from edgevision.variant import Variant
 
@@ -56,13 +56,15 @@ def choose(bundle: Bundle, *, variant: str | None = None, precision: str | None 
             f"no variant of {bundle.path} has the precision {precision!r}",
             expected="one of: " + ", ".join(sorted({v.precision for v in variants.values()})),
         )
-    default = variants.get(str(bundle.manifest.get("default", {}).get(_machine())))
-    if default in fitting and default is not None:
-        hindrance = _hindrance(bundle, default)
-        if not hindrance:
-            return Choice(default, f"proven, and the default for {_machine()}")
-        if default.precision != "fp32" and precision is None and "fp32" in variants:
-            return Choice(variants["fp32"], f"not {default.id}: {hindrance}")
+    refused = ""
+    for default in _defaults(bundle):
+        if default in fitting:
+            hindrance = _hindrance(bundle, default)
+            if not hindrance and (default.precision != "fp32" or not refused):
+                return Choice(default, f"proven, and the default for {_machine()}")
+            refused = refused or f"not {default.id}: {hindrance}"
+    if refused and precision is None and "fp32" in variants:
+        return Choice(variants["fp32"], refused)
     plain = variants.get("fp32")
     if plain in fitting and plain is not None:
         return Choice(plain, f"no other variant is the default for {_machine()}")
@@ -129,6 +131,20 @@ def _kind(machine: str) -> str:
     return kinds.get(machine.lower(), machine.lower())
 
 
+def _kinds() -> tuple[str, ...]:
+    """What a variant for this machine may be written for, the best first."""
+    machine = _machine()
+    return ("x86", "x86-avx2") if machine == "x86" else (machine,)
+
+
+def _defaults(bundle: Bundle) -> list[Variant]:
+    """The manifest's defaults for this kind of machine, the best first; fp32 last."""
+    named = bundle.manifest.get("default", {})
+    ids = dict.fromkeys(str(named.get(kind)) for kind in _kinds())
+    known = [bundle.variants[name] for name in ids if name in bundle.variants]
+    return sorted(known, key=lambda variant: variant.precision == "fp32")
+
+
 def _hindrance(bundle: Bundle, variant: Variant) -> str:
     """Why a default should not run here after all; empty if nothing stands against it."""
     unsound = _unsound(variant)
@@ -141,9 +157,13 @@ def _hindrance(bundle: Bundle, variant: Variant) -> str:
 
 
 def _unsound(variant: Variant) -> str:
-    """Why its results cannot be relied on here, in any engine."""
+    """Why its results cannot be relied on here, or were never looked at, in any engine of a processor."""
+    if variant.targets and not set(variant.targets) & set(_kinds()):
+        return f"it is written for {', '.join(variant.targets)}"
     if variant.id == "int8-x86" and not has_vnni():
         return "this processor has no VNNI, where its int8 sums would saturate"
+    if variant.id == "int8-x86-avx2" and not has_avx2():
+        return "this processor has no AVX2, which it is written for"
     return ""
 
 
@@ -174,22 +194,21 @@ def _triple(choice: Choice) -> str:
 
 
 def _speeds(bundle: Bundle) -> dict[str, float]:
-    """Speed over fp32 in ``ort`` by triple, where it was measured on this kind of machine."""
-    timings = _timings(bundle)
-    measured_on = _table(_table(timings, "environment"), "os").get("arch")
-    if isinstance(measured_on, str) and _kind(measured_on) != _machine():
-        return {}
+    """Speed over fp32 in ``ort`` by triple, where it was measured."""
     ort = {
         f"{variant.id}/ort/{variant.precision}": _measured_speedup(bundle, variant.id)
         for variant in bundle.variants.values()
     }
-    triples = _table(timings, "triples")
+    triples = _table(_timings(bundle), "triples")
     found = {name: _positive(_table(triples, name).get("speedup")) for name in triples}
     return {name: speed for name, speed in (ort | found).items() if speed is not None}
 
 
 def _timings(bundle: Bundle) -> Mapping[str, Any]:
-    """``timings.json``, empty if it is not usable. It is not hashed: it only ever decides between what is proven."""
+    """``timings.json``, empty if it is not usable or of another kind of machine.
+
+    It is not hashed: it only ever decides between what is proven.
+    """
     try:
         file = safe_file(bundle.path, "timings.json")
         if file.stat().st_size > _LARGEST_TIMINGS:
@@ -197,7 +216,10 @@ def _timings(bundle: Bundle) -> Mapping[str, Any]:
         data = json.loads(file.read_bytes())
     except (BundleError, OSError, ValueError, RecursionError):
         return {}
-    return data if isinstance(data, dict) else {}
+    if not isinstance(data, dict):
+        return {}
+    measured_on = _table(_table(data, "environment"), "os").get("arch")
+    return {} if isinstance(measured_on, str) and _kind(measured_on) != _machine() else data
 
 
 def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:

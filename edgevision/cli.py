@@ -14,7 +14,7 @@ from edgevision import __version__
 from edgevision.errors import DependencyError, EdgevisionError
 from edgevision.text import printable
 
-__all__ = ["cli", "main"]
+__all__ = ["cli", "explained", "main"]
 
 #: Verb → where its command is, and its line of help (which would otherwise need the import).
 VERBS = {
@@ -115,7 +115,7 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         _discard_stdout()
         return 0
     except (MemoryError, ModuleNotFoundError, OSError) as error:
-        known = _explained(error)
+        known = explained(error)
         if known is None:
             raise
         _show(known.with_traceback(error.__traceback__), debug=debug)
@@ -131,7 +131,7 @@ _PACKAGES = {
 }
 
 
-def _explained(error: BaseException) -> EdgevisionError | None:
+def explained(error: BaseException) -> EdgevisionError | None:
     """The foreign errors that can reach any verb, in our words; None for what is a fault of ours."""
     if isinstance(error, MemoryError):
         return EdgevisionError(

@@ -7,7 +7,7 @@ import platform
 from functools import cache
 from pathlib import Path
 
-__all__ = ["cpu_count", "cpu_features", "cpu_name", "has_vnni", "memory_mb"]
+__all__ = ["cpu_count", "cpu_features", "cpu_name", "has_avx2", "has_vnni", "memory_mb"]
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -31,6 +31,11 @@ def cpu_features() -> frozenset[str]:
 def cpu_name() -> str:
     """What the processor calls itself, else the machine's architecture."""
     return _cpuinfo("model name") or platform.machine()
+
+
+def has_avx2() -> bool:
+    """Whether the 256-bit integer instructions are there that int8 kernels on x86 are made for."""
+    return "avx2" in cpu_features()
 
 
 def has_vnni() -> bool:

@@ -166,9 +166,14 @@ def _input_line(spec: dict[str, Any]) -> str:
     return (
         f"  picture  {spec['resize']} to {size} ({spec['interpolation']}), {spec['colour']}, "
         f"(x · {spec['scale']:.6g} − [{mean}]) / [{std}], {spec['layout']} {spec['dtype']}"
-    )
+    ) + _baked_text(spec)
 
 
 def _output_line(spec: dict[str, Any]) -> str:
     params = ", ".join(f"{key}={value}" for key, value in spec["params"].items())
-    return f"  decoder  {spec['decoder']}({params})"
+    return f"  decoder  {spec['decoder']}({params}){_baked_text(spec)}"
+
+
+def _baked_text(spec: dict[str, Any]) -> str:
+    baked = spec.get("baked")
+    return f"; in the graph: {', '.join(baked)}" if baked else ""

@@ -106,6 +106,8 @@ class Preprocessor:
         self._nchw = spec.layout == "nchw"
         self._hw = tuple(tensor.shape[2:4] if self._nchw else tensor.shape[1:3])
         self._fits: list[Fit | None] = [None] * len(tensor)
+        # Such a tensor holds the picture itself: nothing is converted, and OpenCV writes into it.
+        self._plain = tensor.dtype == np.uint8 and spec.colour != "gray"
         self._gain, self._offset = _affine_of(spec)
         self._pixels = np.empty(0, np.uint8)
         self._numbers = np.empty(0, np.float32)
@@ -200,6 +202,9 @@ class Preprocessor:
         cx, cy, cw, ch = place.cut
         px, py, pw, ph = place.place
         part = image[cy : cy + ch, cx : cx + cw]
+        if self._plain and not self._nchw and self._spec.colour == "bgr":
+            self._copy(part, self._tensor[row, py : py + ph, px : px + pw], place)
+            return
         if self._picture.shape[:2] != (ph, pw):
             self._size_buffers(ph, pw)
         if (cw, ch) != (pw, ph):
@@ -208,8 +213,19 @@ class Preprocessor:
             out = self._tensor[row, :, py : py + ph, px : px + pw]
         else:
             out = self._tensor[row, py : py + ph, px : px + pw].transpose(2, 0, 1)
+        if self._plain and self._nchw:
+            cv2.split(part, list(out if self._spec.colour == "bgr" else out[::-1]))
+            return
         for channel, plane in enumerate(self._channels(part)):
             self._convert(plane, out[channel], channel)
+
+    def _copy(self, part: Image, out: Image, place: Fit) -> None:
+        """The part, resized if need be, straight into the tensor."""
+        if part.shape == out.shape:
+            np.copyto(out, part)
+            return
+        self._picture = out
+        self._resize(part, place)
 
     def _resize(self, part: Image, place: Fit) -> Image:
         (_, _, cw, ch), (_, _, pw, ph) = place.cut, place.place

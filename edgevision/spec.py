@@ -66,6 +66,7 @@ class InputSpec:
         layout: ``nchw`` or ``nhwc``.
         dtype: ``float32``, ``float16``, ``uint8`` or ``int32``; the integer ones take scale 1, mean 0, std 1.
         tensor: Name of the input, or None for the model's only image-shaped one.
+        baked: What the graph does by itself, so that this spec does not: ``colour``, ``normalization``.
     """
 
     size: tuple[int, int] | None = None
@@ -84,8 +85,10 @@ class InputSpec:
     layout: str = "nchw"
     dtype: str = "float32"
     tensor: str | None = None
+    baked: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _check_baked(self.baked, ("colour", "normalization"))
         for name, choices in _CHOICES.items():
             _check(getattr(self, name) in choices, name, getattr(self, name), ", ".join(choices))
         for name in ("size", "max_size"):
@@ -146,14 +149,20 @@ class InputSpec:
         return (c, height, width) if self.layout == "nchw" else (height, width, c)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; every field, so that a later default cannot change an old bundle."""
-        return _jsonable(asdict(self))
+        """JSON-ready; every field, so that a later default cannot change an old bundle.
+
+        Only ``baked`` is left out where it is empty, as in bundles written before there was any.
+        """
+        return _without_empty("baked", _jsonable(asdict(self)))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> InputSpec:
         """The inverse of `to_dict`; missing fields take their default."""
         return _build(
-            cls, data, "input", {"size": tuple, "max_size": tuple, "mean": _floats, "std": _floats}
+            cls,
+            data,
+            "input",
+            {"size": tuple, "max_size": tuple, "mean": _floats, "std": _floats, "baked": tuple},
         )
 
 
@@ -164,12 +173,15 @@ class OutputSpec:
     Attributes:
         decoder: Registry name.
         params: The decoder's own parameters.
+        baked: What the graph does by itself, so that no decoder has to: ``nms``.
     """
 
     decoder: str
     params: Mapping[str, Any] = field(default_factory=dict)
+    baked: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _check_baked(self.baked, ("nms",))
         _check(
             isinstance(self.decoder, str) and self.decoder != "",
             "decoder",
@@ -179,11 +191,12 @@ class OutputSpec:
         _check(isinstance(self.params, Mapping), "params", self.params, "a table")
 
     def to_dict(self) -> dict[str, Any]:
-        return {"decoder": self.decoder, "params": dict(self.params)}
+        data = {"decoder": self.decoder, "params": dict(self.params), "baked": list(self.baked)}
+        return _without_empty("baked", data)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> OutputSpec:
-        return _build(cls, data, "output", {})
+        return _build(cls, data, "output", {"baked": tuple})
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +210,11 @@ class ModelSpec:
     input: InputSpec
     output: OutputSpec
     labels: tuple[str, ...] = ()
+
+    @property
+    def baked(self) -> tuple[str, ...]:
+        """What the graph does by itself: of ``colour``, ``normalization``, ``nms``."""
+        return self.input.baked + self.output.baked
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -240,6 +258,12 @@ def _check(fine: bool, name: str, received: object, expected: str) -> None:
         )
 
 
+def _check_baked(value: object, known: tuple[str, ...]) -> None:
+    fine = isinstance(value, tuple) and len(value) == len(set(map(str, value)))
+    fine = fine and set(map(str, value)) <= set(known)  # type: ignore[call-overload]
+    _check(fine, "baked", value, f"a list of: {', '.join(known)}")
+
+
 def _check_size(name: str, value: object) -> None:
     if value is None:
         return
@@ -273,6 +297,10 @@ def _build(cls: type[T], data: Any, what: str, convert: Mapping[str, Any]) -> T:
         raise SpecError(
             f"the {what} spec is not usable: {error}", received=repr(dict(data))[:200]
         ) from error
+
+
+def _without_empty(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key != name or value}
 
 
 def _jsonable(values: dict[str, Any]) -> dict[str, Any]:

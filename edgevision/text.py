@@ -22,11 +22,11 @@ def printable(text: str, limit: int = 200) -> str:
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
-def markdown(text: str) -> str:
+def markdown(text: str, limit: int = 200) -> str:
     """`printable`, and nothing in it is read as HTML, a table's border or emphasis."""
     import html  # with its table of entities it would be a tenth of the start of every verb
 
-    return re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(printable(text), quote=False))
+    return re.sub(r"([\\`*_\[\]|])", r"\\\1", html.escape(printable(text, limit), quote=False))
 
 
 def redacted(uri: str) -> str:

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 
-import numpy as np
 import onnx
 
-from edgevision.converters.int8.from_onnx import (
-    Calibration,
-    Quantized,
-    calibrate,
-    quantize_calibrated,
-    with_histograms,
-)
-from edgevision.converters.int8.range_methods import needs_histogram
+from edgevision.converters.int8.cache import CalibrationCache
+from edgevision.converters.int8.from_onnx import Quantized
+from edgevision.converters.int8.measured import Measured
 from edgevision.converters.int8.ranges import Feeds, Progress, silent
-from edgevision.converters.int8.sensitivity import rank_layers
+from edgevision.converters.int8.sensitivity import (
+    float_sets,
+    int8_layers,
+    int8_share,
+    last_layers,
+    measure_harm,
+    multiply_adds,
+)
 
 __all__ = ["CANDIDATES", "Candidate", "Trial", "best_candidate"]
 
-# One candidate passed its selection frames and failed on fresh ones: stop only with some room.
-_MARGIN = 0.01
-# On 200 frames two scores this close are a draw, and the earlier recipe is the better guess.
-_DRAW = 0.005
-#: So many of the layers that cost most go back to float, one attempt after another.
-_FLOATS = (1, 2, 4, 8)
+# On 200 frames two scores this close are a draw, and the earlier recipe is the better guess: half the margin.
+_DRAW = 0.5
+#: After so many recipes it is tried what else may help all of them: last layers in float, equalized channels.
+_PLAIN_FIRST = 2
+#: About so many layers go back to float, one attempt after another.
+_FLOATS = (1, 2, 4, 6, 8)
 #: Frames that tell how much a layer costs.
-_RANKED_ON = 4
+_RANKED_ON = 6
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,18 @@ class Candidate:
         ranges: How ranges are taken, see `range_methods.METHODS`.
         rounding: Whether weights are rounded with second moments.
         floats: Layers that stay float.
+        equalized: Whether the channels of activations are brought to like ranges first, see `equalize`.
     """
 
     ranges: str
     rounding: bool
     floats: tuple[str, ...] = ()
+    equalized: bool = False
 
     @property
     def name(self) -> str:
         """For reports: ``mean+rounding, 2 layers in float``."""
-        recipe = self.ranges + ("+rounding" if self.rounding else "")
+        recipe = self.ranges + "+rounding" * self.rounding + "+equalized" * self.equalized
         count = len(self.floats)
         return recipe + (f", {count} layer{'s' * (count > 1)} in float" if count else "")
 
@@ -62,11 +64,16 @@ class Trial:
         candidate: The recipe.
         score: Its agreement with fp32 on the selection frames.
         size_bytes: Of the model.
+        int8_share: Of all multiply-adds, those that run in INT8, 0…1: what it costs, as far as can be told
+            without running it.
+        speedup: Measured against fp32 on this machine; None where nobody asked.
     """
 
     candidate: Candidate
     score: float
     size_bytes: int = 0
+    int8_share: float = 1.0
+    speedup: float | None = None
 
 
 # Ordered by how often each was best over six real models; no range method wins everywhere, and
@@ -90,9 +97,11 @@ def best_candidate(
     *,
     scheme: str,
     target: float,
-    margin: float = _MARGIN,
+    margin: float,
+    speedup: Callable[[Quantized], float] | None = None,
     candidates: Sequence[Candidate] = CANDIDATES,
     exclude: Collection[str] = (),
+    cache: CalibrationCache | None = None,
     progress: Progress = silent,
 ) -> tuple[Quantized, list[Trial]]:
     """Measure the calibration frames, then write and score recipes until one is good.
@@ -106,9 +115,12 @@ def best_candidate(
             Use the task's own metric: signal-to-noise ranks recipes wrongly on some models.
         scheme: ``x86`` or ``trt``.
         target: What the chosen one must reach in the end.
-        margin: How far above ``target`` a recipe must score for the rest to be skipped.
+        margin: How far above ``target`` a recipe must score for the rest to be skipped: one recipe passed what
+            it was chosen by and failed on fresh pictures.
+        speedup: Measures a quantized model's speed against fp32, for the trials.
         candidates: The recipes, best guess first.
         exclude: Names of nodes to keep in float.
+        cache: Where the measurements may lie already, and are kept.
         progress: Told the stage, how far it is, and of how much.
 
     Returns:
@@ -117,36 +129,46 @@ def best_candidate(
     """
     if not candidates:
         raise ValueError("no candidates given")
-    rounding = any(c.rounding for c in candidates)
-    measured = calibrate(
-        model, feeds, scheme=scheme, rounding=rounding, exclude=exclude, progress=progress
+    measured = Measured(
+        model,
+        feeds,
+        scheme=scheme,
+        rounding=any(c.rounding for c in candidates),
+        exclude=exclude,
+        cache=cache,
+        progress=progress,
     )
-    search = _Search(model, measured, feeds, score, target, margin, progress)
-    for candidate in candidates:
-        if search.found:
-            break
+    search = _Search(measured, score, speedup, target, margin, progress)
+    for number, candidate in enumerate(candidates):
+        if number == _PLAIN_FIRST:
+            search.try_last_layers()
+            search.try_equalized()
         search.attempt(candidate)
-    if not search.found:
-        search.put_back()
+    search.put_back()
     return search.best[1], search.trials
 
 
 class _Search:
-    """What was tried so far, and the best of it."""
+    """What was tried so far, and the best of it. Once something is good enough, nothing more is tried."""
 
     def __init__(
         self,
-        model: onnx.ModelProto,
-        measured: Calibration,
-        feeds: Feeds,
+        measured: Measured,
         score: Callable[[Quantized], float],
+        speedup: Callable[[Quantized], float] | None,
         target: float,
         margin: float,
         progress: Progress,
     ) -> None:
-        self._model, self._measured, self._feeds = model, measured, feeds
-        self._score, self._target, self._progress = score, target, progress
+        self._measured = self._plain = measured
+        self._score, self._speedup = score, speedup
+        self._target, self._progress = target, progress
+        self._work = multiply_adds(
+            measured.model, int8_layers(measured.model, measured.calibration)
+        )
         self._enough = min(target + margin, 1.0)
+        self._draw = _DRAW * margin
+        self._floats: tuple[str, ...] = ()  # what every further recipe keeps in float
         self.trials: list[Trial] = []
         self.best: tuple[Trial, Quantized]
 
@@ -156,45 +178,73 @@ class _Search:
         return bool(self.trials) and self.best[0].score >= self._enough
 
     def attempt(self, candidate: Candidate) -> None:
-        """Writes and scores one."""
-        if needs_histogram(candidate.ranges) and not self._measured.histograms:
-            self._measured = with_histograms(
-                self._model, self._measured, self._feeds, progress=self._progress
-            )
-        made = quantize_calibrated(
-            self._model,
-            self._measured,
-            ranges=candidate.ranges,
-            rounding=candidate.rounding,
-            exclude=candidate.floats,
+        """Writes and scores one, with what was found to help so far."""
+        if self.found:
+            return
+        floats = tuple(sorted({*candidate.floats, *self._floats}))
+        candidate = replace(candidate, floats=floats, equalized=self._measured is not self._plain)
+        made = self._measured.quantized(
+            ranges=candidate.ranges, rounding=candidate.rounding, floats=floats
         )
-        trial = Trial(candidate, self._score(made), made.model.ByteSize())
+        made.report["equalized"] = candidate.equalized
+        trial = Trial(
+            candidate,
+            self._score(made),
+            made.model.ByteSize(),
+            int8_share(self._work, floats),
+            None if self._speedup is None else self._speedup(made),
+        )
         if not self.trials or self._better(trial.score):
             self.best = trial, made
         self.trials.append(trial)
 
+    def try_last_layers(self) -> None:
+        """Keeps the layers that give the answers in float, if that helps: scores and coordinates lie far apart.
+
+        BlazeFace's scores reach from −6600 to 2: in 255 steps, every face is lost.
+        """
+        before = self.best[0]
+        names = last_layers(self._measured.model, self._measured.calibration)
+        if self.found or 2 * len(names) > len(self._work):
+            return
+        self.attempt(replace(before.candidate, floats=names))
+        if self._helped(before):
+            self._floats = names
+
+    def try_equalized(self) -> None:
+        """Equalizes the channels of activations, if that helps."""
+        before = self.best[0]
+        other = None if self.found else self._measured.equalized()
+        if other is None:
+            return
+        self._measured = other
+        self.attempt(before.candidate)
+        if not self._helped(before):
+            self._measured = self._plain
+
     def put_back(self) -> None:
         """Keeps the layers that cost the best recipe most in float: as few as are enough."""
+        if self.found:
+            return
         recipe = self.best[0].candidate
-        # Copies: the feeds are one buffer, filled anew for each frame.
-        frames = [
-            {name: np.array(value) for name, value in feed.items()}
-            for feed in islice(self._feeds(), _RANKED_ON)
-        ]
-        ranked = rank_layers(
-            self._model,
-            self._measured,
-            frames,
+        if not recipe.equalized:
+            self._measured = self._plain
+        self._floats = recipe.floats
+        model, calibration = self._measured.model, self._measured.calibration
+        harm = measure_harm(
+            model,
+            calibration,
+            self._measured.frames(_RANKED_ON),
             ranges=recipe.ranges,
             rounding=recipe.rounding,
             progress=self._progress,
         )
-        names = [name for name, _ in ranked]
-        for count in _FLOATS:
-            if self.found or 2 * count > len(names):
-                return
-            self.attempt(Candidate(recipe.ranges, recipe.rounding, tuple(names[:count])))
+        for names in float_sets(model, calibration, harm, _FLOATS, self._floats):
+            self.attempt(replace(recipe, floats=names))
+
+    def _helped(self, before: Trial) -> bool:
+        return self.trials[-1].score > before.score + self._draw
 
     def _better(self, score: float) -> bool:
         best = self.best[0].score
-        return score >= self._enough or score > best + _DRAW or best < self._target <= score
+        return score >= self._enough or score > best + self._draw or best < self._target <= score

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,21 +14,27 @@ from edgevision.converters.graph.index import GraphIndex
 from edgevision.converters.int8.histograms import Histogram, histograms
 from edgevision.converters.int8.layer import Layer
 from edgevision.converters.int8.moments import Moments, batches, gather, measurable
-from edgevision.converters.int8.params import activation_quantizers, channel_scales, unfit
+from edgevision.converters.int8.params import (
+    Quantizer,
+    activation_quantizers,
+    channel_scales,
+    unfit,
+)
 from edgevision.converters.int8.plan import Plan, make_plan
 from edgevision.converters.int8.range_methods import METHODS, interval_of, needs_histogram
 from edgevision.converters.int8.ranges import Feeds, Progress, TensorRange, collect, silent
 from edgevision.converters.int8.read_back import read_back, refuse_quantized
 from edgevision.converters.int8.rounding import bias_shift, round_nearest, round_with_moments
-from edgevision.converters.int8.schemes import LAYER_OPS, SCHEMES
+from edgevision.converters.int8.schemes import LAYER_OPS, SCHEMES, Scheme
 from edgevision.converters.int8.write import IntegerLayer, write
 from edgevision.errors import ModelError, UsageError
 
 __all__ = [
     "Calibration",
+    "Parts",
     "Quantized",
     "calibrate",
-    "int8_layers",
+    "parts_of",
     "quantize_calibrated",
     "with_histograms",
 ]
@@ -56,6 +62,28 @@ class Calibration:
     rounded: Mapping[str, IntegerLayer]
     warnings: tuple[str, ...] = ()
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
+
+    @property
+    def frames(self) -> int:
+        """How many there were."""
+        return _frames(self.ranges)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The numbers of one recipe.
+
+    Attributes:
+        plan: What becomes INT8.
+        quantizers: Activation → its scale and zero point.
+        layers: Layer → its integers.
+        warnings: What was met, as sentences.
+    """
+
+    plan: Plan
+    quantizers: Mapping[str, Quantizer]
+    layers: Mapping[str, IntegerLayer]
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +116,7 @@ def calibrate(
         model: From `clean`; not changed.
         feeds: Gives the frames anew at every call: once for the ranges, and a few times for
             ``rounding``.
-        scheme: ``x86`` (uint8 activations, int32 bias) or ``trt`` (symmetric int8, float bias).
+        scheme: One of `schemes.SCHEMES`.
         rounding: Also round weights with second moments and correct biases.
         exclude: Names of nodes to keep in float.
         progress: Told the stage, how far it is, and of how much.
@@ -106,11 +134,6 @@ def calibrate(
     return Calibration(scheme, tuple(sorted(exclude)), ranges, rounded, tuple(warnings))
 
 
-def int8_layers(model: onnx.ModelProto, measured: Calibration) -> list[Layer]:
-    """The layers that become INT8 if no more nodes are excluded, in graph order."""
-    return list(_plan(model, measured.scheme, measured.exclude, measured.ranges).layers)
-
-
 def with_histograms(
     model: onnx.ModelProto, measured: Calibration, feeds: Feeds, *, progress: Progress = silent
 ) -> Calibration:
@@ -119,6 +142,40 @@ def with_histograms(
         model, measured.ranges, feeds, frames=_frames(measured.ranges), progress=progress
     )
     return replace(measured, histograms=found)
+
+
+def parts_of(
+    model: onnx.ModelProto,
+    measured: Calibration,
+    *,
+    ranges: str,
+    rounding: bool,
+    exclude: Collection[str] = (),
+) -> Parts:
+    """What one recipe makes of a model, before it is written; arguments as for `quantize_calibrated`."""
+    _check_choice("ranges", ranges, tuple(METHODS))
+    if needs_histogram(ranges) and not measured.histograms:
+        raise UsageError(f"{ranges} needs histograms", hint="call with_histograms first")
+    plan = _plan(model, measured.scheme, {*measured.exclude, *exclude}, measured.ranges)
+    fed = {value.name for value in model.graph.input}
+    intervals = {
+        name: interval_of(
+            # A picture's values have bounds, and 255 even steps between them lose nothing.
+            "minmax" if name in fed else ranges,
+            measured.ranges[name],
+            measured.histograms.get(name),
+            symmetric=not plan.scheme.asymmetric,
+        )
+        for name in plan.tensors
+    }
+    quantizers, warnings = activation_quantizers(model, plan, intervals)
+    index = GraphIndex(model.graph)
+    layers = {
+        layer.node: (measured.rounded.get(layer.node) if rounding else None)
+        or _integers(layer, index, plan.scheme, None)
+        for layer in plan.layers
+    }
+    return Parts(plan, quantizers, layers, warnings)
 
 
 def quantize_calibrated(
@@ -141,36 +198,12 @@ def quantize_calibrated(
     Raises:
         UsageError: Unknown range method, or one that needs histograms and there are none.
     """
-    _check_choice("ranges", ranges, tuple(METHODS))
-    if needs_histogram(ranges) and not measured.histograms:
-        raise UsageError(f"{ranges} needs histograms", hint="call with_histograms first")
-    plan = _plan(model, measured.scheme, {*measured.exclude, *exclude}, measured.ranges)
-    intervals = {
-        name: interval_of(
-            ranges,
-            measured.ranges[name],
-            measured.histograms.get(name),
-            symmetric=not plan.scheme.asymmetric,
-        )
-        for name in plan.tensors
-    }
-    quantizers, warnings = activation_quantizers(model, plan, intervals)
+    parts = parts_of(model, measured, ranges=ranges, rounding=rounding, exclude=exclude)
+    plan = parts.plan
     seen = [f"tensor {name!r} {r.warning}" for name, r in measured.ranges.items() if r.warning]
-    index = GraphIndex(model.graph)
-    layers = {
-        layer.node: (measured.rounded.get(layer.node) if rounding else None)
-        or _integers(layer, index, None)
-        for layer in plan.layers
-    }
-    result = write(model, plan, quantizers, layers)
+    result = write(model, plan, parts.quantizers, parts.layers)
     counts = read_back(result, measured.scheme)
-    if counts["layers"] != len(plan.layers):
-        raise ModelError(
-            "the written graph is not what was planned",
-            received=f"{counts['layers']} INT8 layers",
-            expected=f"{len(plan.layers)}",
-            hint="this is a fault in edgevision: please report it with the model",
-        )
+    _check_counts(counts, plan)
     kept = {**plan.kept_float, **dict.fromkeys(exclude, PUT_BACK)}
     report = {
         "scheme": measured.scheme,
@@ -180,9 +213,24 @@ def quantize_calibrated(
         "int8": sorted({layer.node for layer in plan.layers} | plan.others - plan.bridges),
         "put_back": sorted(exclude),
         "float": dict(sorted(kept.items())),
-        "warnings": [*seen, *warnings, *(measured.warnings if rounding else ())],
+        "warnings": [*seen, *parts.warnings, *(measured.warnings if rounding else ())],
     }
     return Quantized(result, report)
+
+
+def _check_counts(counts: Mapping[str, Any], plan: Plan) -> None:
+    skips = counts["residuals"] - counts["float_residuals"]
+    for what, found, planned in (
+        ("INT8 layers", counts["layers"], len(plan.layers)),
+        ("skip connections with a scale", skips, len(plan.residuals)),
+    ):
+        if found != planned:
+            raise ModelError(
+                "the written graph is not what was planned",
+                received=f"{found} {what}",
+                expected=f"{planned}",
+                hint="this is a fault in edgevision: please report it with the model",
+            )
 
 
 def _plan(
@@ -237,7 +285,8 @@ def _rounded(
                     f"layer {layer.node!r} reads values too large for second moments: "
                     "its weights were rounded to nearest"
                 )
-            rounded[layer.node] = _integers(layer, index, found if found.finite else None)
+            usable = found if found.finite else None
+            rounded[layer.node] = _integers(layer, index, plan.scheme, usable)
             progress("rounding", len(rounded), len(layers))
     return rounded, warnings
 
@@ -246,14 +295,16 @@ def _frames(ranges: Mapping[str, TensorRange]) -> int:
     return max(r.frames + r.non_finite for r in ranges.values())
 
 
-def _integers(layer: Layer, index: GraphIndex, moments: Moments | None) -> IntegerLayer:
+def _integers(
+    layer: Layer, index: GraphIndex, scheme: Scheme, moments: Moments | None
+) -> IntegerLayer:
     weights = index.array(layer.weights)
     assert weights is not None  # the plan takes constant weights only
-    scales = channel_scales(weights, layer.axis)
+    scales, limit = channel_scales(weights, layer.axis, scheme), scheme.weight_limit
     bias = index.array(layer.bias) if layer.bias else None
     if moments is None:
-        return IntegerLayer(round_nearest(weights, scales, layer.axis), scales, bias)
-    integers = round_with_moments(weights, scales, layer.axis, moments)
+        return IntegerLayer(round_nearest(weights, scales, layer.axis, limit), scales, bias)
+    integers = round_with_moments(weights, scales, layer.axis, moments, limit)
     if layer.op == "MatMul":  # has no bias to correct
         return IntegerLayer(integers, scales, None)
     shift = bias_shift(weights, integers, scales, layer.axis, moments)

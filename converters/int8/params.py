@@ -11,12 +11,21 @@ import onnx
 from numpy.typing import NDArray
 
 from edgevision.converters.graph.index import GraphIndex
+from edgevision.converters.int8.look_up import gate_of, look_ups
 from edgevision.converters.int8.plan import PASSING_OPS, Plan, clip_bounds
 from edgevision.converters.int8.range_methods import Interval
 from edgevision.converters.int8.ranges import TensorRange
-from edgevision.converters.int8.schemes import LAYER_OPS
+from edgevision.converters.int8.schemes import LAYER_OPS, Scheme
 
-__all__ = ["Quantizer", "activation_quantizers", "channel_scales", "quantizer_of", "unfit"]
+__all__ = [
+    "Quantizer",
+    "activation_quantizers",
+    "channel_scales",
+    "gate_quantizer",
+    "quantizer_of",
+    "representable",
+    "unfit",
+]
 
 # Below this a float16 copy of the scale would be zero (smallest subnormal 6e-8).
 _SMALLEST_SCALE = 1e-7
@@ -58,31 +67,67 @@ def activation_quantizers(
     quantizers: dict[str, Quantizer] = {}
     for name in plan.tensors:
         low, high = sharing.interval(name)
-        quantizers[name] = quantizer_of(low, high, plan.scheme.asymmetric)
+        quantizers[name] = quantizer_of(low, high, plan.scheme)
         if 0 < max(abs(low), abs(high)) < 127 * _SMALLEST_SCALE:
             warnings.append(f"tensor {name!r} is almost zero: its scale was set to a floor")
     return quantizers, warnings
 
 
-def channel_scales(weights: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    """Symmetric int8 scales that put each output channel's largest weight on ±127."""
+def channel_scales(weights: NDArray[np.float32], axis: int, scheme: Scheme) -> NDArray[np.float32]:
+    """Symmetric scales that put each output channel's largest weight on the scheme's limit."""
     others = tuple(i for i in range(weights.ndim) if i != axis)
     largest = np.abs(weights).max(axis=others)
-    scales: NDArray[np.float32] = np.maximum(largest / 127.0, _SMALLEST_SCALE).astype(np.float32)
-    return scales
+    scales = np.maximum(largest / scheme.weight_limit, _SMALLEST_SCALE).astype(np.float32)
+    return representable(scales, scheme)
 
 
-def quantizer_of(low: float, high: float, asymmetric: bool) -> Quantizer:
+def quantizer_of(low: float, high: float, scheme: Scheme) -> Quantizer:
     """The quantizer of an interval, widened so that zero is exact: padding then costs nothing."""
     low, high = min(low, 0.0), max(high, 0.0)
     if low == high:  # always zero, which any scale can say
-        return Quantizer(np.float32(1.0), 0, np.uint8 if asymmetric else np.int8)
-    if not asymmetric:
-        scale = max(max(-low, high) / 127.0, _SMALLEST_SCALE)
-        return Quantizer(np.float32(scale), 0, np.int8)
-    scale = max((high - low) / 255.0, _SMALLEST_SCALE)
-    zero_point = int(np.clip(np.rint(-low / scale), 0, 255))
-    return Quantizer(np.float32(scale), zero_point, np.uint8)
+        scale, zero_point = np.float32(1.0), 0
+    elif scheme.asymmetric:
+        steps = max((high - low) / 255.0, _SMALLEST_SCALE)
+        scale, zero_point = np.float32(steps), int(np.clip(np.rint(-low / steps), 0, 255))
+    else:
+        scale, zero_point = np.float32(max(max(-low, high) / 127.0, _SMALLEST_SCALE)), 0
+    if scheme.asymmetric and scheme.signed:  # the same integers, 128 lower
+        zero_point -= 128
+    step = np.float32(representable(np.array(scale), scheme))
+    return Quantizer(step, zero_point, scheme.activations)
+
+
+def gate_quantizer(node: onnx.NodeProto, output: Quantizer) -> Quantizer:
+    """How the input of a HardSigmoid is quantized so that its output needs nothing more.
+
+    Args:
+        node: The HardSigmoid.
+        output: Of the interval 0…1.
+    """
+    slope, shift = gate_of(node)
+    limits = np.iinfo(output.dtype)
+    zero_point = output.zero_point + int(np.rint(shift / float(output.scale)))
+    return Quantizer(
+        np.float32(float(output.scale) / slope),
+        int(np.clip(zero_point, limits.min, limits.max)),
+        output.dtype,
+    )
+
+
+def representable(scales: NDArray[np.float32], scheme: Scheme) -> NDArray[np.float32]:
+    """The scales, or where they will be float16 the next numbers up that it holds: nothing is lost then.
+
+    Those beyond its range stay: what has such a scale stays float32.
+    """
+    if not scheme.half_scales:
+        return scales
+    with np.errstate(over="ignore"):
+        half = scales.astype(np.float16)
+        up = np.where(
+            half.astype(np.float32) < scales, np.nextafter(half, np.float16(np.inf)), half
+        )
+    result: NDArray[np.float32] = np.where(np.isfinite(up), up.astype(np.float32), scales)
+    return result
 
 
 def unfit(model: onnx.ModelProto, plan: Plan, ranges: Mapping[str, TensorRange]) -> dict[str, str]:
@@ -153,6 +198,9 @@ def _sharing(model: onnx.ModelProto, plan: Plan, intervals: Mapping[str, Interva
         if node.name in plan.absorbed
     }
     clipped = {name: _clipped(interval, bounds.get(name)) for name, interval in intervals.items()}
+    tables = [gate.output[0] for gate in look_ups(model, plan.others)]
+    clipped |= dict.fromkeys(tables, (0.0, 1.0))
+    bounds |= dict.fromkeys(tables, (0.0, 1.0))
     sharing = _Sharing(clipped, bounds)
     for left, right in plan.shared:
         sharing.join(left, right)

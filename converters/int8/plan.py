@@ -11,6 +11,8 @@ from onnx import TensorProto
 
 from edgevision.converters.graph.index import GraphIndex, attribute, elem_types
 from edgevision.converters.int8.layer import Layer, as_layer
+from edgevision.converters.int8.look_up import fits_table
+from edgevision.converters.int8.residuals import residual_inputs
 from edgevision.converters.int8.schemes import LAYER_OPS, Scheme
 from edgevision.converters.int8.tail import decode_tail
 
@@ -55,6 +57,7 @@ class Plan:
         concats: Inputs and output of each INT8 Concat.
         absorbed: Relu and Clip nodes to be dropped: name → (low, high) that they clip to.
         bridges: Those of ``others`` that are computed in float between INT8 neighbours.
+        residuals: Add that is left to be fused → its other input, which has a scale too.
         kept_float: Name → reason, for every node that is computed in float, bridges included.
     """
 
@@ -66,6 +69,7 @@ class Plan:
     concats: list[list[str]] = field(default_factory=list)
     absorbed: dict[str, tuple[float, float]] = field(default_factory=dict)
     bridges: set[str] = field(default_factory=set)
+    residuals: dict[str, str] = field(default_factory=dict)
     kept_float: dict[str, str] = field(default_factory=dict)
 
 
@@ -167,6 +171,8 @@ class _Planner:
             return f"no int8 kernel for {node.op_type}"
         if node.op_type == "Resize" and attribute(node, "mode", "nearest") == "cubic":
             return "cubic Resize overshoots its input's range"
+        if node.op_type == "HardSigmoid" and not fits_table(node):
+            return "HardSigmoid with a slope or shift that no table holds"
         if node.op_type == "MaxPool" and len([o for o in node.output if o]) > 1:
             return "MaxPool that also gives indices"
         return self._operand_obstacle(node)
@@ -244,7 +250,7 @@ class _Planner:
 
     def _gives_int8(self, node: onnx.NodeProto) -> bool:
         if node.name in self.layers and node.op_type in self.scheme.float_output:
-            return self.scheme.name == "trt" or self._read_by_int8(node)
+            return self.scheme.runtime == "tensorrt" or self._read_by_int8(node)
         return True
 
     def _maker(self, tensor: str) -> onnx.NodeProto | None:
@@ -275,6 +281,9 @@ class _Planner:
         for node in self.nodes:
             if node.name in self.chosen:
                 self._note_tensors(node, wanted)
+        if "Add" in self.scheme.fused:
+            plan.residuals = self._residuals(wanted)
+            wanted.update(dict.fromkeys(plan.residuals.values()))
         plan.tensors = list(wanted)
         self._note_reasons()
         return plan
@@ -315,6 +324,16 @@ class _Planner:
             self.result.shared += [(data[0], name) for name in outputs]
         if node.op_type == "Concat":
             self.result.concats.append([*data, *outputs])
+
+    def _residuals(self, scaled: Collection[str]) -> dict[str, str]:
+        left_alone = self.tail | self.exclude
+        nodes = [node for node in self.nodes if node.name not in left_alone]
+        found = residual_inputs(nodes, self.index, self.layers, scaled)
+        return {
+            name: tensor
+            for name, tensor in found.items()
+            if tensor not in self.barred and self._type_obstacle([tensor]) is None
+        }
 
     def _needs_output(self, node: onnx.NodeProto) -> bool:
         if self.activation.get(node.name) is not None:

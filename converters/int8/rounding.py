@@ -16,22 +16,21 @@ __all__ = ["bias_shift", "round_nearest", "round_with_moments"]
 
 Weights = NDArray[np.float32]
 
-_LIMIT = 127  # symmetric: −128 has no positive counterpart
 _DAMPING = 0.01  # of the mean diagonal; the paper's value
 _BLOCK = 128  # columns between two updates of the remaining weights
 
 
-def round_nearest(weights: Weights, scales: Weights, axis: int) -> NDArray[np.int8]:
-    """int8 weights by plain rounding; ``scales`` has one value per index of ``axis``."""
+def round_nearest(weights: Weights, scales: Weights, axis: int, limit: int) -> NDArray[np.int8]:
+    """int8 weights in ±``limit`` by plain rounding; ``scales`` has one value per index of ``axis``."""
     shape = [1] * weights.ndim
     shape[axis] = -1
-    steps = np.clip(np.rint(weights / scales.reshape(shape)), -_LIMIT, _LIMIT)
+    steps = np.clip(np.rint(weights / scales.reshape(shape)), -limit, limit)
     integers: NDArray[np.int8] = steps.astype(np.int8)
     return integers
 
 
 def round_with_moments(
-    weights: Weights, scales: Weights, axis: int, moments: Moments
+    weights: Weights, scales: Weights, axis: int, moments: Moments, limit: int
 ) -> NDArray[np.int8]:
     """int8 weights whose summed error on the layer's real input is small.
 
@@ -43,13 +42,14 @@ def round_with_moments(
         scales: One per output channel.
         axis: The axis of output channels.
         moments: Second moments of the input, see `Moments`.
+        limit: The largest magnitude of an integer.
 
     Returns:
         int8 weights in the shape of ``weights``. Plain rounding where the moments say nothing,
         and where they overflowed.
     """
     if not moments.finite:
-        return round_nearest(weights, scales, axis)
+        return round_nearest(weights, scales, axis, limit)
     groups, length = moments.mean.shape
     rows = np.moveaxis(weights, axis, 0)
     matrix = rows.reshape(groups, -1, length)
@@ -59,7 +59,7 @@ def round_with_moments(
     chunk = max(1, (1 << 21) // (length * length))
     for start in range(0, groups, chunk):
         part = slice(start, start + chunk)
-        integers[part] = _round(matrix[part], steps[part], moments.gram[part])
+        integers[part] = _round(matrix[part], steps[part], moments.gram[part], limit)
     return np.ascontiguousarray(np.moveaxis(integers.reshape(rows.shape), 0, axis))
 
 
@@ -77,7 +77,10 @@ def bias_shift(
 
 
 def _round(
-    matrix: NDArray[np.float32], steps: NDArray[np.float32], gram: NDArray[np.float32]
+    matrix: NDArray[np.float32],
+    steps: NDArray[np.float32],
+    gram: NDArray[np.float32],
+    limit: int,
 ) -> NDArray[np.int8]:
     """(groups, rows, K) weights to integers; ``gram`` is (groups, K, K)."""
     length = matrix.shape[-1]
@@ -91,7 +94,7 @@ def _round(
         errors = np.empty((*work.shape[:2], stop - start), np.float32)
         for column in range(start, stop):
             value = work[:, :, column : column + 1]
-            nearest = np.clip(np.rint(value / steps), -_LIMIT, _LIMIT)
+            nearest = np.clip(np.rint(value / steps), -limit, limit)
             integers[:, :, column] = nearest[:, :, 0]
             error = (value - nearest * steps) / upper[:, column, column][:, None, None]
             errors[:, :, column - start] = error[:, :, 0]

@@ -13,8 +13,11 @@ from onnx import helper, numpy_helper
 
 from edgevision.converters.graph.index import GraphIndex
 from edgevision.converters.int8.layer import Layer
-from edgevision.converters.int8.params import Quantizer, quantizer_of
+from edgevision.converters.int8.look_up import as_look_up, look_ups
+from edgevision.converters.int8.params import Quantizer, gate_quantizer, quantizer_of, representable
 from edgevision.converters.int8.plan import OPERAND_OPS, Plan
+from edgevision.converters.int8.schemes import Scheme
+from edgevision.converters.int8.shields import exposed_layers, put_shields
 
 __all__ = ["IntegerLayer", "write"]
 
@@ -48,6 +51,7 @@ def write(
     result = onnx.ModelProto()
     result.CopyFrom(model)
     _Writer(result, plan, quantizers, layers).write()
+    put_shields(result, exposed_layers(model, quantizers, layers))
     onnx.checker.check_model(result)
     return result
 
@@ -68,6 +72,10 @@ class _Writer:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
         self.renamed: dict[str, str] = {}
+        self.look_ups = {gate.name: gate for gate in look_ups(model, plan.others)}
+        # What float nodes make, float nodes read as it is, whoever else reads it in integers; but for
+        # an Add that is to be fused into an INT8 layer.
+        self.exact: dict[str, str] = {}
 
     def write(self) -> None:
         layers = {layer.node: layer for layer in self.plan.layers}
@@ -79,15 +87,20 @@ class _Writer:
             if node.name in self.plan.absorbed:
                 continue
             copy = onnx.NodeProto.FromString(node.SerializeToString())
+            integer = node.name in layers or node.name in self.plan.others
+            stepped = integer or node.name in self.plan.residuals
+            names = self.renamed if stepped else {**self.renamed, **self.exact}
             for position, name in enumerate(copy.input):
-                copy.input[position] = self.renamed.get(name, name)
+                copy.input[position] = names.get(name, name)
             if node.name in layers:
                 self._layer(copy, layers[node.name])
+            elif node.name in self.look_ups:
+                as_look_up(copy)
             elif node.name in self.plan.others:
                 self._constant_operands(copy)
             self._outputs(copy)
-            if node.name not in layers and self._requantizable(node):
-                self._shield(node)
+            if not integer:
+                self.exact.update({n: f"{n}/float" for n in node.output if n in self.quantizers})
         self._finish()
 
     def _outputs(self, node: onnx.NodeProto) -> None:
@@ -99,32 +112,10 @@ class _Writer:
                 node.output[position] = f"{final}/float"
                 pairs.append((f"{final}/float", final))
         self.nodes.append(node)
+        gate = self.look_ups.get(node.name)
         for source, final in pairs:
-            self._pair(final, source, final)
-
-    def _requantizable(self, node: onnx.NodeProto) -> bool:
-        """Whether onnxruntime would quantize the weights of this float layer by itself.
-
-        Its WeightBiasQuantization does so, per tensor, wherever DequantizeLinear stands before
-        and QuantizeLinear behind: 25 dB became 7 dB on one layer of EfficientNet.
-        """
-        return (
-            self.plan.scheme.asymmetric
-            and node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")
-            and node.input[0] in self.quantizers
-            and self.index.is_constant(node.input[1])
-        )
-
-    def _shield(self, node: onnx.NodeProto) -> None:
-        """Put a Max with the lowest float behind the layer just written: it changes nothing."""
-        at = max(i for i, n in enumerate(self.nodes) if n.name == node.name)
-        layer = self.nodes[at]
-        shielded = layer.output[0]
-        layer.output[0] = f"{shielded}/unshielded"
-        lowest = self._constant(np.array(np.finfo(np.float32).min, np.float32), "lowest")
-        inputs = [layer.output[0], lowest]
-        name = f"{node.name}/shield"
-        self.nodes.insert(at + 1, helper.make_node("Max", inputs, [shielded], name=name))
+            by = None if gate is None else gate_quantizer(gate, self.quantizers[final])
+            self._pair(final, source, final, by)
 
     def _behind_absorbed(self, name: str) -> str:
         """The tensor that a dropped Relu or Clip would have made of ``name``."""
@@ -133,24 +124,30 @@ class _Writer:
                 return str(reader.output[0])
         return name
 
-    def _pair(self, tensor: str, source: str, target: str) -> None:
-        quantizer = self.quantizers[tensor]
-        scale = self._constant(np.array(quantizer.scale, np.float32), f"{tensor}/scale")
-        zero = self._constant(np.array(quantizer.zero_point, quantizer.dtype), f"{tensor}/zero")
+    def _pair(self, tensor: str, source: str, target: str, by: Quantizer | None = None) -> None:
+        """The two nodes of a tensor; ``by`` is how it is quantized, where not as it is dequantized."""
+        own = self._parameters(self.quantizers[tensor], tensor)
+        other = own if by is None else self._parameters(by, f"{tensor}/table")
         middle = f"{tensor}/quantized"
         self.nodes += [
             helper.make_node(
-                "QuantizeLinear", [source, scale, zero], [middle], name=f"{tensor}/quantize"
+                "QuantizeLinear", [source, *other], [middle], name=f"{tensor}/quantize"
             ),
             helper.make_node(
-                "DequantizeLinear", [middle, scale, zero], [target], name=f"{tensor}/dequantize"
+                "DequantizeLinear", [middle, *own], [target], name=f"{tensor}/dequantize"
             ),
+        ]
+
+    def _parameters(self, quantizer: Quantizer, name: str) -> list[str]:
+        return [
+            self._constant(np.array(quantizer.scale, np.float32), f"{name}/scale"),
+            self._constant(np.array(quantizer.zero_point, quantizer.dtype), f"{name}/zero"),
         ]
 
     def _layer(self, node: onnx.NodeProto, layer: Layer) -> None:
         integers = self.integers[layer.node]
-        if self.plan.scheme.integer_bias:
-            integers = _with_room_for_bias(integers, layer.axis, self.quantizers[layer.data].scale)
+        data_scale = self.quantizers[layer.data].scale
+        integers = _with_room_for_bias(integers, layer.axis, data_scale, self.plan.scheme)
         node.input[1] = self._dequantized(
             integers.weights, integers.scales, f"{layer.node}/weights", layer.axis
         )
@@ -158,7 +155,7 @@ class _Writer:
             return
         name = f"{layer.node}/bias"
         if self.plan.scheme.integer_bias and layer.op != "MatMul":
-            scales = (self.quantizers[layer.data].scale * integers.scales).astype(np.float32)
+            scales = (data_scale * integers.scales).astype(np.float32)
             bias = np.rint(integers.bias.astype(np.float64) / scales).astype(np.int32)
             target = self._dequantized(bias, scales, name, 0)
         else:
@@ -190,9 +187,7 @@ class _Writer:
             if array is None:
                 continue
             name = f"{node.name}/operand{position}"
-            quantizer = quantizer_of(
-                float(array.min()), float(array.max()), self.plan.scheme.asymmetric
-            )
+            quantizer = quantizer_of(float(array.min()), float(array.max()), self.plan.scheme)
             inputs = [
                 self._constant(quantizer.integers(array), f"{name}/integers"),
                 self._constant(np.array(quantizer.scale, np.float32), f"{name}/scale"),
@@ -220,8 +215,10 @@ class _Writer:
         del self.graph.value_info[:]
 
 
-def _with_room_for_bias(layer: IntegerLayer, axis: int, data_scale: np.float32) -> IntegerLayer:
-    """Coarser weights in channels whose bias would not fit int32.
+def _with_room_for_bias(
+    layer: IntegerLayer, axis: int, data_scale: np.float32, scheme: Scheme
+) -> IntegerLayer:
+    """Coarser weights in channels whose bias would not fit int32, which runtimes make float ones too.
 
     Such weights (a dead channel's, say 1e-20) hardly matter beside their bias: the error is
     below 1e-6 of it.
@@ -229,7 +226,7 @@ def _with_room_for_bias(layer: IntegerLayer, axis: int, data_scale: np.float32) 
     if layer.bias is None:
         return layer
     least = np.abs(layer.bias.astype(np.float64)) / (_BIAS_LIMIT * float(data_scale))
-    scales = np.maximum(layer.scales, least).astype(np.float32)
+    scales = representable(np.maximum(layer.scales, least).astype(np.float32), scheme)
     if np.array_equal(scales, layer.scales):
         return layer
     shape = [1] * layer.weights.ndim

@@ -5,24 +5,21 @@ from __future__ import annotations
 import re
 import shlex
 
-from edgevision.converters.calibration import Data
 from edgevision.converters.conversion import Conversion, Made
-from edgevision.converters.int8.range_methods import METHODS
-from edgevision.converters.report.agreement import (
-    agreement_cell,
-    agreement_section,
-    headline,
-    lacking,
-)
-from edgevision.converters.report.json_file import recipe, zero_inputs
+from edgevision.converters.report.accuracy import accuracy_cell, accuracy_section
+from edgevision.converters.report.agreement import agreement_cell, agreement_section
+from edgevision.converters.report.data import data_section, noise_warning
+from edgevision.converters.report.decided import proof_cell, proof_headline, proof_lacking
+from edgevision.converters.report.json_file import zero_inputs
 from edgevision.converters.report.outputs import code, outputs_table
-from edgevision.text import counted, markdown, score_text, size_text
+from edgevision.converters.report.speed import original_notes, ratio_text, speed_notes
+from edgevision.converters.report.trials import trials_section
+from edgevision.text import counted, markdown, size_text
 
 __all__ = ["report_markdown"]
 
 _LISTED = 12
 
-_ROUNDING = "`rounding` rounds weights by what the pictures make of them, not to the nearest."
 _UNPROVEN = (
     "There were no pictures to compare it with fp32 on, so no machine takes it by itself; "
     "`--calibration` gives some."
@@ -31,6 +28,7 @@ _VERDICTS = {
     "pass": "✅ pass",
     "fail": "❌ fail",
     "insufficient": "⚠️ insufficient data",
+    "not proven": "⚠️ not proven",
     "reference": "reference",
 }
 
@@ -39,12 +37,13 @@ def report_markdown(conversion: Conversion) -> str:
     """The whole report."""
     sections = [
         _headline(conversion),
+        _noise_text(conversion),
         _model_text(conversion),
         _zeros_text(conversion),
         _table(conversion),
         _speed_note(conversion),
         _engines_section(conversion),
-        _data_section(conversion),
+        data_section(conversion),
         *(_variant_section(made, conversion) for made in conversion.made),
         _changes_section(conversion),
         _next_section(conversion),
@@ -70,16 +69,22 @@ def _headline(conversion: Conversion) -> str:
 def _sentence(made: Made, conversion: Conversion) -> str:
     if made.proof is None:
         return f"**{markdown(made.variant.id)}: ⚠️ not proven.** {_UNPROVEN}"
-    agreement = made.proof.agreement
     speed = conversion.timings[made.variant.id]["speedup"]
     size = made.variant.size_bytes / conversion.made[0].variant.size_bytes
-    runs = "" if "trt" in made.variant.targets else f"runs at {speed:.2f}× its speed here and "
+    whose = "its" if made.proof.accuracy is None else "fp32's"
+    runs = "" if made.for_gpus else f"runs at {speed:.2f}× {whose} speed here and "
     return (
-        f"**{markdown(made.variant.id)}: {_VERDICTS[agreement['verdict']]}.** "
-        f"{headline(agreement)}, {runs}takes {size:.0%} of its size."
-        + lacking(agreement)
+        f"**{markdown(made.variant.id)}: {_VERDICTS[made.verdict]}.** "
+        f"{proof_headline(made.proof)}, {runs}takes {size:.0%} of {whose} size."
+        + proof_lacking(made.proof)
         + _broken(made)
     )
+
+
+def _noise_text(conversion: Conversion) -> str:
+    """That the calibration was noise, right below the answer."""
+    warning = noise_warning(conversion)
+    return f"⚠️ **{warning}**" if warning else ""
 
 
 def _broken(made: Made) -> str:
@@ -97,7 +102,19 @@ def _model_text(conversion: Conversion) -> str:
     return (
         f"From {code(conversion.order.model.name)}: {markdown(spec.task)} with decoder "
         f"{code(spec.output.decoder)}{classes}, on {size} {spec.input.colour} pictures ({spec.input.resize})."
+        + _baked_text(conversion)
     )
+
+
+def _baked_text(conversion: Conversion) -> str:
+    """What the variants do by themselves, for whoever feeds them without edgevision."""
+    dtype, baked = conversion.spec.input.dtype, conversion.spec.baked
+    if not conversion.order.bake:
+        return ""
+    done = {made.variant.id for made in conversion.made if made.variant.spec.baked == baked}
+    which = "Every variant" if len(done) == len(conversion.made) else ", ".join(sorted(done))
+    what = f": baked into it: {', '.join(baked)}" if baked else ""
+    return f" {which} takes {dtype} pixels{what}."
 
 
 def _zeros_text(conversion: Conversion) -> str:
@@ -113,42 +130,52 @@ def _zeros_text(conversion: Conversion) -> str:
 
 
 def _table(conversion: Conversion) -> str:
+    labelled = conversion.validation is not None
     rows = [
-        "| variant | size | agreement with fp32 | median inference | speed |",
-        "| --- | ---: | --- | ---: | ---: |",
+        "| variant | size | agreement with fp32 |"
+        + (" accuracy |" if labelled else "")
+        + " median inference | speed | against the original |",
+        "| --- | ---: | --- |" + (" --- |" if labelled else "") + " ---: | ---: | ---: |",
     ]
     for made in conversion.made:
         timing = conversion.timings[made.variant.id]
-        agreement = (
-            ("reference" if made.quantized is None else "not proven")
-            if made.proof is None
-            else f"{agreement_cell(made.proof.agreement)} {_VERDICTS[made.proof.verdict]}"
-        )
         rows.append(
-            f"| {markdown(made.variant.id)} | {size_text(made.variant.size_bytes)} | {agreement} "
-            f"| {timing['latency_ms']['p50']:.2f} ms | {timing['speedup']:.2f}× |"
+            f"| {markdown(made.variant.id)} | {size_text(made.variant.size_bytes)} | {_agreement(made)} |"
+            + (f" {_accuracy(made)} |" if labelled else "")
+            + f" {timing['latency_ms']['p50']:.2f} ms | {timing['speedup']:.2f}× "
+            f"| {ratio_text(timing.get('speedup_vs_original'))} |"
+        )
+    if "latency_ms" in conversion.original:
+        own = conversion.original
+        rows.append(
+            "| the file as it came | | |"
+            + (" |" if labelled else "")
+            + f" {own['latency_ms']['p50']:.2f} ms | {own['speedup']:.2f}× | 1.00× |"
         )
     return "\n".join(rows)
 
 
+def _agreement(made: Made) -> str:
+    if made.proof is None:
+        return "reference" if made.quantized is None else "not proven"
+    cell = agreement_cell(made.proof.agreement)
+    return cell if made.proof.accuracy else f"{cell} {_VERDICTS[made.verdict]}"
+
+
+def _accuracy(made: Made) -> str:
+    if made.proof is None or made.proof.accuracy is None:
+        return "reference"
+    return f"{accuracy_cell(made.proof.accuracy)} {_VERDICTS[made.verdict]}"
+
+
 def _speed_note(conversion: Conversion) -> str:
-    slower = [
-        m.variant.id
-        for m in conversion.made
-        if m.proof is not None
-        and "trt" not in m.variant.targets
-        and conversion.timings[m.variant.id]["speedup"] < 1
-    ]
     how = (
-        "Inference alone, on onnxruntime's CPU provider, the variants taken in turn on this machine; "
-        "`edgevision bench` measures a whole pipeline on yours."
+        "Inference alone, on onnxruntime's CPU provider, the variants and the original file taken in turn on "
+        "this machine; `edgevision bench` measures a whole pipeline on yours."
     )
-    lines = [how]
-    if slower:
-        lines.append(
-            f"**{', '.join(slower)} is not faster than fp32 here**: run fp32 on machines like this one."
-        )
-    for_gpus = [m.variant.id for m in conversion.made if "trt" in m.variant.targets]
+    lines = [how, *(f"**{note}**" for note in speed_notes(conversion))]
+    lines += original_notes(conversion)
+    for_gpus = [m.variant.id for m in conversion.made if m.for_gpus]
     if for_gpus:
         lines.append(
             f"Written for TensorRT: {', '.join(f'`{i}`' for i in for_gpus)}; "
@@ -165,52 +192,19 @@ def _engines_section(conversion: Conversion) -> str:
     rows = [
         "## In other engines",
         "",
-        "| variant | engine | executes in | agreement with fp32 | median inference | speed |",
+        "| variant | engine | executes in | "
+        + ("accuracy" if conversion.validation is not None else "agreement with fp32")
+        + " | median inference | speed |",
         "| --- | --- | --- | --- | ---: | ---: |",
     ]
     for engine, proof in proven:
         rows.append(
             f"| {markdown(engine.variant)} | {engine.backend} | {engine.compute} | "
-            f"{agreement_cell(proof.agreement)} {_VERDICTS[proof.verdict]} | "
+            f"{proof_cell(proof)} {_VERDICTS[proof.verdict]} | "
             f"{engine.timing['latency_ms']['p50']:.2f} ms | {engine.timing['speedup']:.2f}× |"
         )
     rows += ["", "`edgevision run` takes the fastest that passed, unless told otherwise."]
     return "\n".join(rows)
-
-
-#: How each kind of data is split into its parts.
-_SPLIT = {
-    "video": "a video, split into the first 40 % of the frames, the next 20 % and the last 40 %",
-    "folder": "a folder, split into parts chosen by each file's hash",
-    "belts": "a belt for each part, with other garments",
-}
-
-
-def _data_section(conversion: Conversion) -> str:
-    data = conversion.data
-    if data is None:
-        return ""
-    lines = [
-        "## Data",
-        "",
-        f"{code(data.name)}, {_SPLIT[data.kind]}, so nothing that was calibrated on was proven on:",
-        "",
-        f"- calibrated on {data.calibration.count} pictures (digest `{data.digest[:16]}…`)",
-        *([_chosen_on(data)] if any(made.trials for made in conversion.made) else []),
-        f"- proven on {data.proof.count}",
-    ]
-    if data.problems:
-        lines += ["", f"⚠️ Problems with it: {len(data.problems)}", ""]
-        lines += [f"- {markdown(p)}" for p in data.problems[:_LISTED]]
-    if len(data.problems) > _LISTED:
-        lines.append(f"- … and {len(data.problems) - _LISTED} more; all are in `report.json`")
-    return "\n".join(lines)
-
-
-def _chosen_on(data: Data) -> str:
-    if data.selection.count:
-        return f"- chose among recipes on {data.selection.count}"
-    return "- chose among recipes on the same pictures: so few were given that none fell to the part for that"
 
 
 def _variant_section(made: Made, conversion: Conversion) -> str:
@@ -218,29 +212,13 @@ def _variant_section(made: Made, conversion: Conversion) -> str:
         return ""
     parts = [
         f"## {markdown(made.variant.id)}",
+        accuracy_section(made.proof.accuracy) if made.proof and made.proof.accuracy else "",
         agreement_section(made.proof.agreement) if made.proof else "",
         outputs_table(made) if made.proof else "",
-        _recipes_text(made, conversion),
+        trials_section(made, conversion),
         _float_text(made),
     ]
     return "\n\n".join(p for p in parts if p)
-
-
-def _recipes_text(made: Made, conversion: Conversion) -> str:
-    if not made.trials:
-        return ""
-    own = conversion.data is not None and conversion.data.selection.count > 0
-    part = "selection" if own else "calibration"
-    rows = [f"| recipe tried | agreement on the {part} pictures | size |", "| --- | ---: | ---: |"]
-    for trial in made.trials:
-        shipped = " (shipped)" if trial.candidate.name == recipe(made) else ""
-        rows.append(
-            f"| {trial.candidate.name}{shipped} | {score_text(trial.score)} | {size_text(trial.size_bytes)} |"
-        )
-    tried = dict.fromkeys(trial.candidate.ranges for trial in made.trials)
-    meant = [f"`{name}` {METHODS[name]}" for name in tried]
-    rows += ["", f"As the range of an activation, {'; '.join(meant)}. {_ROUNDING}"]
-    return "\n".join(rows)
 
 
 def _float_text(made: Made) -> str:
@@ -259,7 +237,7 @@ def _float_text(made: Made) -> str:
         f"- {count} × {markdown(reason)}"
         for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
     ]
-    lines += [f"\n{markdown(note)}" for note in report.get("notes", [])]
+    lines += [f"\n{markdown(note, 1000)}" for note in report.get("notes", [])]
     warnings = report.get("warnings", [])
     if warnings:
         lines += ["", *(f"- ⚠️ {markdown(w)}" for w in warnings[:_LISTED])]

@@ -6,13 +6,13 @@ results without a word (2026.4.1). So each file has its hash beside it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from edgevision.bundle import hash_file
+from edgevision.user_cache import user_cache
 from edgevision.variant import Variant
 
 __all__ = ["cache_folder", "seal"]
@@ -25,8 +25,6 @@ def cache_folder(
 ) -> Path | None:
     """The folder for what is compiled of a variant, with nothing damaged in it; None if there can be none.
 
-    https://specifications.freedesktop.org/basedir-spec/latest/: a relative path in the variable is ignored.
-
     Args:
         library: The engine.
         version: Its version.
@@ -34,16 +32,13 @@ def cache_folder(
         settings: What it is compiled for; their values must be fit for a file's name.
     """
     try:
-        told = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        base = told if told.is_absolute() else Path.home() / ".cache"
         model = (variant.sha256 or hash_file(variant.file))[:32]
-        name = "-".join(map(str, settings.values()))
-        folder = base / "edgevision" / library / version / model / name
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _drop_damaged(folder)
-    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        folder = user_cache(library, version, model, "-".join(map(str, settings.values())))
+        if folder is not None:
+            _drop_damaged(folder)
+    except OSError:
         return None
-    return folder if os.access(folder, os.R_OK | os.W_OK | os.X_OK) else None
+    return folder
 
 
 def seal(folder: Path) -> None:

@@ -75,8 +75,10 @@ class FaceSuppression:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Means of what each kept box stands for: each candidate counts for the first it overlaps."""
         overlaps = iou_matrix(boxes[keep], boxes) > self._iou
-        overlaps[np.arange(len(keep)), keep] = True  # at an IoU of 1 a box still stands for itself
         first = overlaps & (np.cumsum(overlaps, axis=0) == 1)
+        # Each kept box stands for itself at least: suppression rounds otherwise, and may keep a box that
+        # overlaps an earlier one by a hair more than the limit.
+        first[:, keep] = np.eye(len(keep), dtype=np.bool_)
         weights = first * scores.astype(np.float64)
         weights /= weights.sum(axis=1, keepdims=True)
         blended_points = weights @ points.reshape(len(points), -1)

@@ -46,6 +46,10 @@ class OneTensor:
             raise wrong_layout(self._decoder, outputs, f"{self._layout}, called {self._name!r}")
         return row_of(tensor, row, 2)
 
+    def name(self, outputs: Mapping[str, NDArray[Any]]) -> str:
+        """What the output is called."""
+        return self._name or self._only(outputs)
+
     def shape(self, outputs: Mapping[str, NDArray[Any]]) -> tuple[int, ...]:
         """The whole tensor's, for messages, once `row` has found it."""
         assert self._name is not None

@@ -26,7 +26,7 @@ from edgevision.decoders._tensors import grid, logit, row_of, row_shapes, seen, 
 from edgevision.geometry import Transform
 from edgevision.results import Detections
 
-__all__ = ["NanoDet", "plugin"]
+__all__ = ["NanoDet", "match_levels", "plugin"]
 
 _NAME = "nanodet"
 
@@ -116,37 +116,55 @@ class NanoDet:
     def _match(
         self, outputs: Mapping[str, NDArray[Any]], tensor_hw: tuple[int, int]
     ) -> list[_Level]:
-        """Finds each stride's two tensors by their shapes."""
-        levels, shapes = [], row_shapes(outputs, 2)
-        for stride in self._strides:
-            cells = grid(tensor_hw, stride)
-            fitting = [n for n, s in shapes.items() if s[0] == cells[0] * cells[1]]
-            sides = [n for n in fitting if shapes[n][1] == 4 * self._bins]
-            scores = [n for n in fitting if n not in sides]
-            if len(sides) != 1 or len(scores) != 1:
-                raise wrong_layout(_NAME, outputs, self._layout(stride, *cells))
-            count, classes = shapes[scores[0]]
-            check_class_count(_NAME, self.labels, classes, outputs[scores[0]].shape)
+        """Each stride's two tensors, and buffers for them."""
+        levels = []
+        pairs = match_levels(outputs, tensor_hw, self._strides, self._bins)
+        for stride, (scores, sides) in zip(self._strides, pairs, strict=True):
+            count, classes = outputs[scores].shape[-2:]
+            check_class_count(_NAME, self.labels, classes, outputs[scores].shape)
             best = BestClass(
-                classes, count, first=False, dtype=outputs[scores[0]].dtype, wanted=self._wanted
+                classes, count, first=False, dtype=outputs[scores].dtype, wanted=self._wanted
             )
             # Each cell's anchor x, y in strides, as planes: (2, cells).
+            cells = grid(tensor_hw, stride)
             centres = np.indices(cells, np.float64)[::-1].reshape(2, -1) + self._offset
-            sides_dtype = outputs[sides[0]].dtype
-            levels.append(
-                _Level(scores[0], sides[0], best, stride, centres, self._bins, sides_dtype)
-            )
+            sides_dtype = outputs[sides].dtype
+            levels.append(_Level(scores, sides, best, stride, centres, self._bins, sides_dtype))
         return levels
-
-    def _layout(self, stride: int, rows: int, columns: int) -> str:
-        return (
-            f"for stride {stride}, {rows}×{columns} cells and reg_max {self._bins - 1}: two "
-            f"floating point tensors, (rows, {rows * columns}, classes) and "
-            f"(rows, {rows * columns}, {4 * self._bins})"
-        )
 
 
 plugin = NanoDet
+
+
+def match_levels(
+    outputs: Mapping[str, NDArray[Any]],
+    tensor_hw: tuple[int, int],
+    strides: Sequence[int],
+    bins: int,
+) -> list[tuple[str, str]]:
+    """Names of each stride's scores and sides, found by their shapes.
+
+    Raises:
+        SpecError: They are not there, or there are several that would fit.
+    """
+    pairs, shapes = [], row_shapes(outputs, 2)
+    for stride in strides:
+        rows, columns = grid(tensor_hw, stride)
+        fitting = [n for n, s in shapes.items() if s[0] == rows * columns]
+        sides = [n for n in fitting if shapes[n][1] == 4 * bins]
+        scores = [n for n in fitting if n not in sides]
+        if len(sides) != 1 or len(scores) != 1:
+            raise wrong_layout(_NAME, outputs, _layout(stride, rows, columns, bins))
+        pairs.append((scores[0], sides[0]))
+    return pairs
+
+
+def _layout(stride: int, rows: int, columns: int, bins: int) -> str:
+    return (
+        f"for stride {stride}, {rows}×{columns} cells and reg_max {bins - 1}: two "
+        f"floating point tensors, (rows, {rows * columns}, classes) and "
+        f"(rows, {rows * columns}, {4 * bins})"
+    )
 
 
 class _Level:

@@ -24,7 +24,7 @@ from edgevision.decoders._tensors import OneTensor, channels_first, grid
 from edgevision.geometry import Transform
 from edgevision.results import Detections
 
-__all__ = ["YoloX", "plugin"]
+__all__ = ["YoloX", "cells_of", "plugin"]
 
 _NAME = "yolox"
 _LAYOUT = "one floating point tensor (rows, anchors, 5 + classes), or (rows, 5 + classes, anchors)"
@@ -105,7 +105,7 @@ class YoloX:
             raise wrong_layout(_NAME, outputs, _LAYOUT)
         check_class_count(_NAME, self.labels, channels - 5, self._tensor.shape(outputs))
         if not self._decoded:
-            self._cells = _cells(tensor_hw, self._strides)
+            self._cells = cells_of(tensor_hw, self._strides)
             if self._cells.shape[1] != anchors:
                 strides = ", ".join(map(str, self._strides))
                 told = (
@@ -119,7 +119,7 @@ class YoloX:
 plugin = YoloX
 
 
-def _cells(tensor_hw: tuple[int, int], strides: tuple[int, ...]) -> NDArray[np.float64]:
+def cells_of(tensor_hw: tuple[int, int], strides: tuple[int, ...]) -> NDArray[np.float64]:
     """Column, row and stride of every anchor, ``(3, A)``."""
     parts = []
     for stride in strides:

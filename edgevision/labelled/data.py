@@ -88,11 +88,23 @@ class LabelledData:
     def __len__(self) -> int:
         return self.count
 
+    @property
+    def files(self) -> list[Path]:
+        """Where the pictures are, in their order; some may be missing."""
+        return [item.path for item in self._items if item.path is not None]
+
     def spread(self, samples: int) -> LabelledData:
         """At most ``samples`` of the pictures, evenly spread, in order."""
         items, total = self._items, len(self._items)
         if total > samples:
             items = tuple(items[i * total // samples] for i in range(samples))
+        return self._with(items)
+
+    def where(self, wanted: Callable[[Path | None], bool]) -> LabelledData:
+        """The pictures whose file is wanted (None: there is none), in order."""
+        return self._with([item for item in self._items if wanted(item.path)])
+
+    def _with(self, items: Sequence[Item]) -> LabelledData:
         return LabelledData(
             self.name,
             self.kind,

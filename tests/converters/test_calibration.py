@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgevision.converters import calibration
-from edgevision.converters.calibration import Data, open_data
+from edgevision.converters.calibration import Data, open_data, picture_digest
 from edgevision.errors import DataError
 
 Image = NDArray[np.uint8]
@@ -237,3 +237,48 @@ def test_pictures_of_different_sizes_are_streamed(
     write_pictures(tmp_path / "b", 20, zoom=2)
     shapes = {image.shape for image in opened(tmp_path).calibration}
     assert shapes == {(64, 64, 3), (128, 128, 3)}
+
+
+# What had a part in making a model proves nothing
+
+
+def test_copies_in_other_files_are_left_out_of_the_proof(
+    write_pictures: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Each picture once more with other bytes, so that many fall to another part than their first."""
+    folder = write_pictures(tmp_path / "pictures", 60)
+    for file in sorted(folder.iterdir()):
+        cv2.imwrite(str(folder / f"{file.stem}.bmp"), cv2.imread(str(file)))
+    data = open_data(folder, samples=200, progress=lambda *told: None)
+    planned = data.proof.count
+    made_of = {picture_digest(i) for part in (data.calibration, data.selection) for i in part}
+    proof = [picture_digest(image) for image in data.proof]
+    assert not made_of & set(proof)
+    assert len(proof) == len(set(proof)) == data.proof.count
+    assert data.proof.repeated == planned - len(proof) > 5
+    assert len(made_of) + len(proof) <= 60, "so many different pictures there are"
+
+
+def test_a_camera_that_shows_one_picture_proves_nothing(
+    draw: Callable[..., tuple[Image, object]], tmp_path: Path
+) -> None:
+    writer = cv2.VideoWriter(
+        str(tmp_path / "still.avi"), cv2.VideoWriter.fourcc(*"FFV1"), 10, (64, 64)
+    )
+    for number in range(100):
+        writer.write(draw(0 if number else 1)[0])
+    writer.release()
+    data = open_data(tmp_path / "still.avi", samples=200, progress=lambda *told: None)
+    assert list(data.proof) == []
+    assert (data.proof.count, data.proof.repeated) == (0, 40)
+
+
+def test_each_part_has_a_digest_of_its_own(data: Path) -> None:
+    found = open_data(data / "clip.avi", samples=20, progress=lambda *told: None)
+    assert found.proof.digest == "", "until it was streamed"
+    for _ in found.proof:
+        pass
+    digests = {found.calibration.digest, found.selection.digest, found.proof.digest}
+    assert len(digests) == 3
+    assert all(len(digest) == 64 for digest in digests)
+    assert found.digest == found.calibration.digest

@@ -89,7 +89,8 @@ def test_the_last_line_says_when_int8_is_not_faster(
     monkeypatch.setattr(converted, "timings", timings)
     last = convert_cli._text(converted).splitlines()[-1]
     assert last.startswith("note: int8-x86 is not faster than fp32 on this machine")
-    monkeypatch.setattr(converted, "timings", {k: {**v, "speedup": 2} for k, v in timings.items()})
+    fast = {"speedup": 2, "speedup_vs_original": 2}
+    monkeypatch.setattr(converted, "timings", {k: v | fast for k, v in timings.items()})
     assert "note:" not in convert_cli._text(converted)
 
 
@@ -125,7 +126,7 @@ def test_help_names_every_option(edgevision: Run) -> None:
     for option in (
         "--preset", "--config", "--task", "--decoder", "--labels", "--size", "--batch", "--opset",
         "--precision", "--target", "--calibration", "--samples", "--min-agreement", "--golden",
-        "--keep-passing", "--force", "--json",
+        "--keep-passing", "--force", "--json", "--list", "--validation", "--max-drop", "--random-calibration",
     ):  # fmt: skip
         assert option in text
 

@@ -13,9 +13,9 @@ import pytest
 import edgevision
 from edgevision.bundle import open_bundle
 from edgevision.choice import candidates
-from edgevision.converters import engines as engines_module
 from edgevision.converters.conversion import Conversion, Order
 from edgevision.converters.convert import convert
+from edgevision.converters.judge import AgreementJudge
 from edgevision.errors import DependencyError
 from edgevision.progress import Progress
 
@@ -63,14 +63,14 @@ def test_auto_takes_what_was_measured_fastest(converted: Conversion) -> None:
 def test_an_engine_that_is_not_installed_is_left_out(
     order: MakeOrder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = engines_module.load
+    real = AgreementJudge.load
 
-    def load(variant: Any, *, backend: str = "ort", **how: Any) -> Any:
+    def load(judge: Any, variant: Any, *, backend: str = "ort", **how: Any) -> Any:
         if backend != "ort":
             raise DependencyError("not here")
-        return real(variant, backend=backend, **how)
+        return real(judge, variant, backend=backend, **how)
 
-    monkeypatch.setattr(engines_module, "load", load)
+    monkeypatch.setattr(AgreementJudge, "load", load)
     with Progress(quiet=True) as progress:
         conversion = convert(order(tmp_path / "a.evb"), progress)
     assert conversion.engines == []

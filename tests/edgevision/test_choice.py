@@ -54,6 +54,77 @@ def test_int8_without_vnni_falls_back_and_says_so(two, monkeypatch):
     assert (asked.variant.id, "although" in asked.reason) == ("int8-x86", True)
 
 
+TARGETS = {"int8-x86": "x86", "int8-x86-avx2": "x86-avx2", "int8-arm": "arm", "int8-trt": "trt"}
+
+
+@pytest.fixture
+def schemes(bundle, edit_manifest, monkeypatch):
+    """Opens a bundle with fp32 and these variants, each proven, on a machine with these features."""
+
+    def opened(machine, features, *ids):
+        def add(manifest):
+            plain = manifest["variants"][0]
+            line = {"backend": "ort", "compute": "int8", "verdict": "pass"}
+            manifest["variants"] += [
+                dict(plain, id=i, precision="int8", file=f"{i}.onnx", targets=[TARGETS[i]],
+                     verified=[line])
+                for i in ids
+            ]  # fmt: skip
+            manifest["default"] = {"x86": "fp32", "arm": "fp32"} | {TARGETS[i]: i for i in ids}
+
+        for name in ids:
+            (bundle / f"{name}.onnx").write_bytes((bundle / "fp32.onnx").read_bytes())
+        edit_manifest(bundle, add)
+        monkeypatch.setattr(choice_module, "_machine", lambda: machine)
+        monkeypatch.setattr(choice_module, "has_vnni", lambda: "vnni" in features)
+        monkeypatch.setattr(choice_module, "has_avx2", lambda: "avx2" in features)
+        return open_bundle(bundle)
+
+    return opened
+
+
+@pytest.mark.parametrize(
+    ("machine", "features", "ids", "chosen"),
+    [
+        ("x86", ["avx2", "vnni"], TARGETS, "int8-x86"),
+        ("x86", ["avx2"], TARGETS, "int8-x86-avx2"),
+        ("x86", [], TARGETS, "fp32"),
+        ("x86", ["avx2", "vnni"], ["int8-x86-avx2"], "int8-x86-avx2"),
+        ("x86", ["avx2"], ["int8-x86"], "fp32"),
+        ("x86", ["avx2", "vnni"], ["int8-arm", "int8-trt"], "fp32"),
+        ("arm", [], TARGETS, "int8-arm"),
+        ("arm", [], ["int8-x86", "int8-x86-avx2", "int8-trt"], "fp32"),
+        ("riscv64", [], TARGETS, "fp32"),
+    ],
+)
+def test_each_processor_takes_the_scheme_made_for_it(schemes, machine, features, ids, chosen):
+    opened = schemes(machine, features, *ids)
+    assert choose(opened).variant.id == chosen
+    assert candidates(opened)[0].variant.id == chosen
+
+
+def test_a_variant_for_another_machine_runs_if_asked_for_and_is_called_that(schemes):
+    asked = choose(schemes("x86", ["avx2"], "int8-arm"), precision="int8")
+    assert asked.variant.id == "int8-arm"
+    assert asked.reason == "the only one that fits, although it is written for arm"
+    assert choose(schemes("x86", [], "int8-x86-avx2")).reason == (
+        "not int8-x86-avx2: this processor has no AVX2, which it is written for"
+    )
+
+
+def test_a_slow_time_on_another_machine_does_not_count_against_a_variant(schemes):
+    opened = schemes("arm", [], "int8-arm")
+    times = {
+        "variants": {"int8-arm": {"speedup": 0.7}},
+        "environment": {"os": {"arch": "x86_64"}},
+    }
+    (opened.path / "timings.json").write_text(json.dumps(times))
+    assert choose(opened).variant.id == "int8-arm"
+    times["environment"]["os"]["arch"] = "aarch64"
+    (opened.path / "timings.json").write_text(json.dumps(times))
+    assert choose(opened).variant.id == "fp32"
+
+
 @pytest.mark.parametrize(
     ("timings", "chosen"),
     [

@@ -22,7 +22,7 @@ FOLDERS |= {"converters": "edgevision.converters"}
 
 #: design.md, "Floors": from the bottom to the top. A module stands on its package's floor.
 FLOORS = [
-    "assets clock errors frame geometry percentiles progress results runs signals skeleton spec text variant",
+    "assets clock errors frame geometry percentiles progress results runs signals skeleton spec text user_cache variant",
     "bundle choice device engines metadata onnx_header presets registry targets",
     "cuda decoders draw metrics preprocess",
     "backends labelled sinks sources stages tasks",

@@ -97,3 +97,23 @@ def test_labels_from_a_file_are_made_printable():
 def test_tensors_for_people():
     assert str(TensorSpec("x", "float32", (1, "h", 3))) == "x float32 1×h×3"
     assert str(TensorSpec("x", "int64", ())) == "x int64 scalar"
+
+
+def test_what_is_baked_is_in_the_json_only_where_there_is_something():
+    plain = ModelSpec("detect", InputSpec(), OutputSpec("yolov8"))
+    assert "baked" not in plain.to_dict()["input"]
+    assert "baked" not in plain.to_dict()["output"]
+    baked = ModelSpec(
+        "detect",
+        InputSpec(baked=("colour", "normalization")),
+        OutputSpec("end2end", baked=("nms",)),
+    )
+    assert baked.to_dict()["input"]["baked"] == ["colour", "normalization"]
+    assert baked.baked == ("colour", "normalization", "nms")
+    assert ModelSpec.from_dict(baked.to_dict()) == baked
+
+
+@pytest.mark.parametrize("value", ["colour", ["nms"], ["colour", "colour"], [1], 5, [["colour"]]])
+def test_other_words_are_not_baked(value):
+    with pytest.raises(SpecError):
+        InputSpec.from_dict({"baked": value})

@@ -12,10 +12,12 @@ from onnx.reference import ReferenceEvaluator
 
 from edgevision.backends._ort_message import plain_message
 from edgevision.converters.graph import clean as clean_module
+from edgevision.converters.graph import opset as opset_module
 from edgevision.converters.graph.clean import Cleaned, clean
 from edgevision.converters.graph.execute import difference, run_once, trial_feeds
 from edgevision.converters.graph.index import shape_of
 from edgevision.converters.graph.onnx_file import load
+from edgevision.converters.graph.passes import Pass
 from edgevision.errors import ModelError, UsageError
 
 
@@ -140,7 +142,7 @@ def test_an_opset_that_cannot_be_raised_is_told_or_kept(monkeypatch: pytest.Monk
     def refuse(*_: object) -> onnx.ModelProto:
         raise onnx.version_converter.ConvertError("no adapter")
 
-    monkeypatch.setattr(clean_module.version_converter, "convert_version", refuse)
+    monkeypatch.setattr(opset_module.version_converter, "convert_version", refuse)
     text = "g (float[1,8] x) => (float[1,8] y) { y = Relu(x) }"
     assert "kept opset 13: raising it to 17 failed (no adapter)" in clean(graph(text, 13)).changes
     with pytest.raises(ModelError, match="opset 11 cannot be raised"):
@@ -301,21 +303,77 @@ def test_a_value_that_is_finite_on_one_side_only_is_an_infinite_difference(bad: 
     assert difference({"y": fine}, {"y": fine[:, :3]}) == np.inf
 
 
-def test_a_rewrite_that_spoils_scores_beside_boxes_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def spoil(model: onnx.ModelProto, changes: list[str]) -> None:
+class Spoiled(Pass):
+    """Makes the second channel's scale less than half of what it was."""
+
+    name = "spoiled"
+
+    def change(self, model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
         (scale,) = (t for t in model.graph.initializer if t.name == "scale")
         wrong = numpy_helper.to_array(scale) * np.array([1, 0.4], np.float32).reshape(1, 2, 1, 1)
         scale.CopyFrom(numpy_helper.from_array(wrong, "scale"))
+        return model, ["spoiled the scores"]
 
-    monkeypatch.setattr(clean_module, "rewrite", spoil)
+
+def test_a_pass_that_spoils_scores_beside_boxes_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clean_module, "PASSES", (*clean_module.PASSES, Spoiled()))
     model = graph(
-        "g (float[1,2,8,8] x) => (float[1,2,8,8] y) { s = Sigmoid(x) y = Mul(s, scale) }",
+        """g (float[1,2,8,8] x) => (float[1,2,8,8] y) {
+            s = Sigmoid(x)
+            i = Transpose<perm=[0,1,2,3]>(s)
+            y = Mul(i, scale) }""",
         scale=np.array([640, 1], np.float32).reshape(1, 2, 1, 1),
     )
-    with pytest.raises(ModelError, match="cleaning changed what the model computes"):
-        clean(model)
+    cleaned = clean(model)
+    (undone,) = (c for c in cleaned.changes if c.startswith("left out a pass (spoiled): outputs"))
+    assert "differed by 0.6" in undone
+    assert ops(cleaned) == ["Sigmoid", "Mul"], "the other passes are not undone"
+    assert_same(model, cleaned, normal(1, 2, 8, 8))
+
+
+@pytest.mark.parametrize("wanted", [["a"], ["c"], ["c", "a"]])
+def test_only_the_outputs_asked_for_are_kept(wanted: list[str]) -> None:
+    model = graph(
+        """g (float[1,3,8,8] x) => (float[1,4,6,6] a, float[1,3,8,8] b, float[1,3,8,8] c) {
+            a = Conv(x, w)
+            b = Exp(x)
+            c = Neg(x) }""",
+        w=normal(4, 3, 3, 3),
+    )
+    cleaned = clean(model, outputs=wanted)
+    assert [v.name for v in cleaned.model.graph.output] == sorted(wanted)
+    kept = {"a": "Conv", "c": "Neg"}
+    assert ops(cleaned) == [kept[name] for name in sorted(wanted)]
+    assert len(cleaned.model.graph.initializer) == ("a" in wanted)
+    dropped = sorted({"a", "b", "c"} - set(wanted))
+    sentence = f"dropped {len(dropped)} output{'s' * (len(dropped) > 1)}: {', '.join(dropped)}"
+    assert sentence in cleaned.changes
+
+
+@pytest.mark.parametrize("wanted", [["y", "z"], []], ids=["unknown", "none"])
+def test_outputs_that_are_not_there_are_a_usage_error(wanted: list[str]) -> None:
+    with pytest.raises(UsageError, match="output"):
+        clean(graph(CONV, w=normal(4, 3, 3, 3)), outputs=wanted)
+
+
+SMALLER = {  # nodes in the file, nodes at most afterwards
+    "selfie": ({"Reshape": 20, "Clip": 11, "Sum": 1}, {"Reshape": 1, "Clip": 0, "Sum": 0, "Mul": 28}),
+    "ppocr-det": ({"Mul": 86, "Div": 24, "BatchNormalization": 3}, {"Mul": 38, "Div": 0, "BatchNormalization": 0}),
+    "ppocr-rec": ({"BatchNormalization": 4, "Erf": 10}, {"BatchNormalization": 0, "ReduceMean": 0, "Erf": 10}),
+    "nanodet": ({"Pad": 29, "Split": 3}, {"Pad": 0, "Split": 0, "Conv": 37}),
+}  # fmt: skip
+SIZES = {"ppocr-det": {"x": [1, 3, 96, 96]}, "ppocr-rec": {"x": [1, 3, 48, 160]}}
+
+
+@pytest.mark.parametrize(("name", "before", "after"), [(k, *v) for k, v in SMALLER.items()])
+def test_real_models_lose_what_they_do_not_need(
+    test_data: Path, name: str, before: dict[str, int], after: dict[str, int]
+) -> None:
+    model = load(test_data / "models" / f"{name}.onnx")
+    assert {k: sum(n.op_type == k for n in model.graph.node) for k in before} == before
+    cleaned = clean(model, shapes=SIZES.get(name))
+    assert not [c for c in cleaned.changes if c.startswith("left")], "no pass does harm here"
+    assert all(ops(cleaned).count(k) <= most for k, most in after.items())
 
 
 def test_pictures_are_fed_with_noise_and_with_patches() -> None:
@@ -392,7 +450,7 @@ def test_a_graph_that_the_checker_refuses_is_a_model_error(monkeypatch: pytest.M
     monkeypatch.setattr(onnx.checker, "check_model", refuse)
     with pytest.raises(ModelError, match="not valid") as caught:
         clean(graph(CONV, w=normal(4, 3, 3, 3)))
-    assert caught.value.received == "no opset import for domain acme"
+    assert caught.value.received == "the graph was not valid: no opset import for domain acme"
 
 
 def test_an_output_without_a_declared_shape_gets_its_own() -> None:

@@ -14,6 +14,9 @@ from edgevision.converters.int8.layer import Layer
 from edgevision.converters.int8.moments import Moments, patches
 from edgevision.converters.int8.params import channel_scales
 from edgevision.converters.int8.rounding import bias_shift, round_nearest, round_with_moments
+from edgevision.converters.int8.schemes import SCHEMES
+
+X86 = SCHEMES["x86"]
 
 
 def moments_of(samples: np.ndarray) -> Moments:
@@ -46,9 +49,9 @@ def output_error(
 def test_second_moments_never_round_worse_than_nearest(shape: tuple[int, ...], groups: int) -> None:
     weights = np.random.default_rng(1).normal(size=shape).astype(np.float32)
     x = correlated(groups, int(np.prod(shape[1:])))
-    scales = channel_scales(weights, 0) * np.float32(8)  # coarse steps show the difference
-    plain = round_nearest(weights, scales, 0)
-    better = round_with_moments(weights, scales, 0, moments_of(x))
+    scales = channel_scales(weights, 0, X86) * np.float32(8)  # coarse steps show the difference
+    plain = round_nearest(weights, scales, 0, 127)
+    better = round_with_moments(weights, scales, 0, moments_of(x), 127)
     assert better.shape == weights.shape
     assert better.dtype == np.int8
     gain = output_error(weights, plain, scales, x) / output_error(weights, better, scales, x)
@@ -64,40 +67,40 @@ def test_second_moments_come_close_to_the_best_of_all_roundings() -> None:
         output_error(weights, floors + np.array(up), scales, x)
         for up in itertools.product((-1, 0, 1, 2), repeat=4)
     )
-    found = round_with_moments(weights, scales, 0, moments_of(x))
-    plain = round_nearest(weights, scales, 0)
+    found = round_with_moments(weights, scales, 0, moments_of(x), 127)
+    plain = round_nearest(weights, scales, 0, 127)
     assert output_error(weights, found, scales, x) <= output_error(weights, plain, scales, x)
     assert output_error(weights, found, scales, x) <= 4 * best
 
 
 def test_silent_input_rounds_to_nearest() -> None:
     weights = np.random.default_rng(2).normal(size=(4, 9)).astype(np.float32)
-    scales = channel_scales(weights, 0)
+    scales = channel_scales(weights, 0, X86)
     silent = Moments(np.zeros((1, 9, 9), np.float32), np.zeros((1, 9)))
-    found = round_with_moments(weights, scales, 0, silent)
-    np.testing.assert_array_equal(found, round_nearest(weights, scales, 0))
+    found = round_with_moments(weights, scales, 0, silent, 127)
+    np.testing.assert_array_equal(found, round_nearest(weights, scales, 0, 127))
 
 
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
 def test_moments_that_overflowed_round_to_nearest(bad: float) -> None:
     weights = np.random.default_rng(2).normal(size=(4, 9)).astype(np.float32)
-    scales = channel_scales(weights, 0)
+    scales = channel_scales(weights, 0, X86)
     good = moments_of(correlated(1, 9))
     good.gram[0, 2, 3] = bad
     assert not good.finite
-    found = round_with_moments(weights, scales, 0, good)
-    np.testing.assert_array_equal(found, round_nearest(weights, scales, 0))
+    found = round_with_moments(weights, scales, 0, good, 127)
+    np.testing.assert_array_equal(found, round_nearest(weights, scales, 0, 127))
 
 
 def test_moments_just_below_overflow_round_as_smaller_ones_do() -> None:
     weights = np.random.default_rng(2).normal(size=(4, 64)).astype(np.float32)
-    scales = channel_scales(weights, 0)
+    scales = channel_scales(weights, 0, X86)
     x = correlated(1, 64)
     small, large = moments_of(x), moments_of(x)
     large.gram[...] *= np.float32(1e38) / large.gram.max()
     np.testing.assert_array_equal(
-        round_with_moments(weights, scales, 0, large),
-        round_with_moments(weights, scales, 0, small),
+        round_with_moments(weights, scales, 0, large, 127),
+        round_with_moments(weights, scales, 0, small, 127),
     )
 
 
@@ -105,7 +108,7 @@ def test_one_overwhelming_input_does_not_break_the_factorization() -> None:
     x = correlated(1, 16, count=3)
     x[:, 0] *= 1e6
     weights = np.random.default_rng(3).normal(size=(2, 16)).astype(np.float32)
-    found = round_with_moments(weights, channel_scales(weights, 0), 0, moments_of(x))
+    found = round_with_moments(weights, channel_scales(weights, 0, X86), 0, moments_of(x), 127)
     assert np.abs(found).max() <= 127
 
 
@@ -113,16 +116,16 @@ def test_nearest_rounding_by_hand_along_either_axis() -> None:
     weights = np.array([[0.26, -1.0], [0.5, 0.1]], np.float32)
     scales = np.array([0.5, 0.25], np.float32)
     # 0.26/0.5 = 0.52 → 1, −1/0.5 = −2; 0.5/0.25 = 2, 0.1/0.25 = 0.4 → 0
-    np.testing.assert_array_equal(round_nearest(weights, scales, 0), [[1, -2], [2, 0]])
+    np.testing.assert_array_equal(round_nearest(weights, scales, 0, 127), [[1, -2], [2, 0]])
     # 0.26/0.5 → 1, −1/0.25 = −4; 0.5/0.5 = 1, 0.4 → 0
-    np.testing.assert_array_equal(round_nearest(weights, scales, 1), [[1, -4], [1, 0]])
+    np.testing.assert_array_equal(round_nearest(weights, scales, 1, 127), [[1, -4], [1, 0]])
 
 
 def test_bias_shift_restores_the_mean_output() -> None:
     weights = np.random.default_rng(4).normal(size=(6, 1, 3, 3)).astype(np.float32)
-    scales = channel_scales(weights, 0) * np.float32(10)
+    scales = channel_scales(weights, 0, X86) * np.float32(10)
     x = correlated(6, 9)
-    integers = round_nearest(weights, scales, 0)
+    integers = round_nearest(weights, scales, 0, 127)
     shift = bias_shift(weights, integers, scales, 0, moments_of(x))
     rounded = (integers * scales.reshape(-1, 1, 1, 1)).reshape(6, 1, 9)
     before = (weights.reshape(6, 1, 9) @ x).mean(axis=2)[:, 0]
@@ -132,8 +135,8 @@ def test_bias_shift_restores_the_mean_output() -> None:
 
 def test_channel_scales_put_the_largest_weight_on_127_and_survive_zeros() -> None:
     weights = np.array([[1.27, -0.5], [0.0, 0.0]], np.float32)
-    assert channel_scales(weights, 0)[0] == pytest.approx(0.01)
-    assert 0 < channel_scales(weights, 0)[1] < 1e-6
+    assert channel_scales(weights, 0, X86)[0] == pytest.approx(0.01)
+    assert 0 < channel_scales(weights, 0, X86)[1] < 1e-6
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edgevision import presets
+from edgevision.decoders._faces import FaceSuppression
 from edgevision.decoders.blazeface import plugin
 from edgevision.errors import SpecError
 from edgevision.geometry import Transform
@@ -222,3 +223,16 @@ def test_real_blazeface_finds_the_talking_face_in_every_frame(blazeface, test_da
     assert len(faces) == 120
     assert sum(len(found) == 1 for found in faces) >= 118
     np.testing.assert_allclose(faces[60].landmarks[0, :4], CARPHONE_60, atol=6)
+
+
+def test_kept_boxes_that_overlap_by_rounding_stand_for_themselves():
+    """Suppression and blending round overlaps differently: a second kept box had nothing left, and became NaN."""
+    boxes = np.array([[0.0, 0, 10, 10], [0, 0, 10, 10], [0, 0, 10, 9]])
+    points = boxes.reshape(3, 2, 2)
+    scores = np.array([0.9, 0.8, 0.7], np.float32)
+    blended, landmarks = FaceSuppression(0.3, 10, weighted=True)._blend(
+        boxes, points, scores, np.array([0, 1])
+    )
+    np.testing.assert_array_equal(blended[1], boxes[1])
+    np.testing.assert_allclose(blended[0], (0.9 * boxes[0] + 0.7 * boxes[2]) / 1.6, rtol=1e-6)
+    assert np.isfinite(landmarks).all()

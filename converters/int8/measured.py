@@ -1,0 +1,110 @@
+"""One graph and all that its recipes need to know of it: measured once, or taken from the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from itertools import islice
+
+import numpy as np
+import onnx
+
+from edgevision.converters.graph.execute import Feed
+from edgevision.converters.int8.cache import CalibrationCache
+from edgevision.converters.int8.equalize import equalized
+from edgevision.converters.int8.from_onnx import (
+    Calibration,
+    Quantized,
+    calibrate,
+    quantize_calibrated,
+    with_histograms,
+)
+from edgevision.converters.int8.range_methods import needs_histogram
+from edgevision.converters.int8.ranges import Feeds, Progress
+
+__all__ = ["Measured"]
+
+
+class Measured:
+    """A graph with its calibration.
+
+    Args:
+        model: From `clean`.
+        feeds: Calibration frames; see `calibrate`.
+        scheme: One of `schemes.SCHEMES`.
+        rounding: Whether recipes are to round with second moments.
+        exclude: Names of nodes to keep in float.
+        cache: Where the measurements may lie already, and are kept.
+        progress: Told the stage, how far it is, and of how much.
+
+    Attributes:
+        model: The graph.
+        calibration: What the frames said of it; histograms only once a recipe asked for them.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        feeds: Feeds,
+        *,
+        scheme: str,
+        rounding: bool,
+        exclude: Collection[str],
+        cache: CalibrationCache | None,
+        progress: Progress,
+    ) -> None:
+        self.model = model
+        self._feeds, self._cache, self._progress = feeds, cache, progress
+        self._rounding, self._exclude = rounding, exclude
+        self._kept = (
+            None
+            if cache is None
+            else cache.entry(model, scheme=scheme, rounding=rounding, exclude=exclude)
+        )
+        found = self._kept.load() if self._kept else None
+        if found is None:
+            found = calibrate(
+                model, feeds, scheme=scheme, rounding=rounding, exclude=exclude, progress=progress
+            )
+            self._keep(found)
+        self.calibration: Calibration = found
+
+    def quantized(self, *, ranges: str, rounding: bool, floats: Collection[str]) -> Quantized:
+        """The model by one recipe; the first that needs histograms runs the frames once more."""
+        if needs_histogram(ranges) and not self.calibration.histograms:
+            self.calibration = with_histograms(
+                self.model, self.calibration, self._feeds, progress=self._progress
+            )
+            self._keep(self.calibration)
+        return quantize_calibrated(
+            self.model, self.calibration, ranges=ranges, rounding=rounding, exclude=floats
+        )
+
+    def frames(self, count: int) -> list[Feed]:
+        """Some calibration frames, evenly spread."""
+        every = max(1, self.calibration.frames // count)
+        # Copies: the feeds are one buffer, filled anew for each frame.
+        return [
+            {name: np.array(value) for name, value in feed.items()}
+            for feed in islice(self._feeds(), None, every * count, every)
+        ]
+
+    def equalized(self) -> Measured | None:
+        """The same with equalized channels; None where that would change nothing."""
+        model = equalized(
+            self.model, self._feeds, frames=self.calibration.frames, progress=self._progress
+        )
+        if model is None:
+            return None
+        return Measured(
+            model,
+            self._feeds,
+            scheme=self.calibration.scheme,
+            rounding=self._rounding,
+            exclude=self._exclude,
+            cache=self._cache,
+            progress=self._progress,
+        )
+
+    def _keep(self, calibration: Calibration) -> None:
+        if self._kept:
+            self._kept.store(calibration)
