@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgevision.choice import unsound
 from edgevision.converters.conversion import Engine, Made
 from edgevision.converters.judge import Judge
 from edgevision.converters.prove import load
@@ -60,4 +61,5 @@ def _triples(made: Sequence[Made]) -> list[tuple[Made, str, str]]:
         if one.variant.precision == precision
         and one.verdict in ("pass", "reference")
         and not one.for_gpus
+        and not unsound(one.variant)
     ]

@@ -90,9 +90,12 @@ def read_list(
 def _parsed(path: Path) -> dict[str, Any]:
     expected = "a TOML file with a table [[model]] for each model"
     try:
-        if path.stat().st_size > _LARGEST:
+        with path.open("rb") as file:  # perhaps a pipe, which has no size
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
             raise SpecError(f"{path} is too large", expected=f"at most {_LARGEST:,} bytes")
-        parsed: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = content.decode("utf-8-sig").replace("\r\n", "\n")
+        parsed: dict[str, Any] = tomllib.loads(text)
         return parsed
     except UnicodeDecodeError as error:
         raise SpecError(f"{path} is no text in UTF-8", expected=expected) from error

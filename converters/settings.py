@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgevision import presets
+from edgevision import presets, registry
 from edgevision.backends._slot import image_input
 from edgevision.errors import SpecError, UsageError
 from edgevision.metadata import spec_from_metadata
@@ -146,7 +146,8 @@ def _base(
             f"{model_name} does not say how it is run",
             received="inputs " + "; ".join(map(str, inputs)) if inputs else "",
             expected="--preset, --config, or a model exported by Ultralytics or edgevision",
-            hint="--preset with one of: " + ", ".join(presets.names()),
+            hint=f"--preset with one of: {', '.join(presets.names())}; what none of them fits takes --config "
+            f"(docs/convert.md), if its task is {', '.join(registry.names('tasks'))}",
         )
     return found[2]
 
@@ -171,11 +172,12 @@ def _config(path: Path) -> dict[str, Any]:
 
 def _read_text(path: Path, expected: str) -> str:
     try:
-        if path.stat().st_size > _LARGEST_TEXT:
-            raise SpecError(
-                f"{path} is too large", received=f"{path.stat().st_size:,} bytes", expected=expected
-            )
-        return path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:  # perhaps a pipe, which has no size
+            data = file.read(_LARGEST_TEXT + 1)
+        if len(data) > _LARGEST_TEXT:
+            received = f"more than {_LARGEST_TEXT:,} bytes"
+            raise SpecError(f"{path} is too large", received=received, expected=expected)
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise SpecError(f"{path} is no text in UTF-8", expected=expected) from error
     except OSError as error:

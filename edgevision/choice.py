@@ -14,7 +14,7 @@ from edgevision.device import has_avx2, has_vnni
 from edgevision.errors import BundleError, UsageError
 from edgevision.variant import Variant
 
-__all__ = ["Choice", "candidates", "choose"]
+__all__ = ["Choice", "candidates", "choose", "unsound"]
 
 _LARGEST_TIMINGS = 2**20
 
@@ -147,24 +147,35 @@ def _defaults(bundle: Bundle) -> list[Variant]:
 
 def _hindrance(bundle: Bundle, variant: Variant) -> str:
     """Why a default should not run here after all; empty if nothing stands against it."""
-    unsound = _unsound(variant)
-    if unsound:
-        return unsound
+    reason = unsound(variant)
+    if reason:
+        return reason
     speedup = _measured_speedup(bundle, variant.id)
     if variant.precision == "int8" and speedup is not None and speedup < 1:
         return f"it was measured slower than fp32 ({speedup:.2f}×)"
     return ""
 
 
-def _unsound(variant: Variant) -> str:
+def unsound(variant: Variant) -> str:
     """Why its results cannot be relied on here, or were never looked at, in any engine of a processor."""
     if variant.targets and not set(variant.targets) & set(_kinds()):
-        return f"it is written for {', '.join(variant.targets)}"
+        return f"it is written for {', '.join(map(str, variant.targets))}"
     if variant.id == "int8-x86" and not has_vnni():
         return "this processor has no VNNI, where its int8 sums would saturate"
     if variant.id == "int8-x86-avx2" and not has_avx2():
         return "this processor has no AVX2, which it is written for"
     return ""
+
+
+def _superseded(bundle: Bundle, variant: Variant) -> bool:
+    """Whether the bundle holds the same with all eight bits of the weights, and this processor takes it.
+
+    With VNNI both are about as fast, and noise would choose.
+    """
+    full = bundle.variants.get(str(bundle.manifest.get("default", {}).get("x86")))
+    if variant.id != "int8-x86-avx2" or full is None or full.id != "int8-x86":
+        return False
+    return not unsound(full)
 
 
 def _measured_speedup(bundle: Bundle, variant_id: str) -> float | None:
@@ -183,7 +194,8 @@ def _proven(bundle: Bundle) -> list[Choice]:
         if line.get("verdict") == "pass"
         and line.get("backend") in known
         and isinstance(line.get("compute"), str)
-        and not _unsound(variant)
+        and not unsound(variant)
+        and not _superseded(bundle, variant)
     ]
 
 

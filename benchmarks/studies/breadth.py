@@ -1,7 +1,7 @@
 """Many architectures in one run of `edgevision convert --list`: what fails, and what each became.
 
     pip install '.[convert,torch]' torchvision
-    python benchmarks/studies/breadth.py OUTPUT [--only NAME,NAME] [--precision fp16,int8] [--samples 12] [--shared]
+    python benchmarks/studies/breadth.py OUTPUT [--only NAME,NAME] [--precision fp16,int8] [--samples N]
 
 The models:
 
@@ -39,7 +39,7 @@ BATCH = 16
 TORCH = (
     "resnet18", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "shufflenet_v2_x1_0",
     "squeezenet1_1", "densenet121", "googlenet", "regnet_y_400mf", "convnext_tiny",
-    "mnasnet0_5", "inception_v3", "vit_b_32", "swin_t",
+    "mnasnet0_5", "vit_b_32", "swin_t",
 )  # fmt: skip
 
 
@@ -59,7 +59,9 @@ def write_pictures(folder: Path) -> list[np.ndarray]:
     for number, picture in enumerate(data.proof):
         if number < PICTURES:
             cv2.imwrite(str(folder / f"{number:03d}.png"), picture)
-    return [cv2.resize(p, (SIDE, SIDE)) for p, _ in zip(data.calibration, range(BATCH), strict=False)]
+    return [
+        cv2.resize(p, (SIDE, SIDE)) for p, _ in zip(data.calibration, range(BATCH), strict=False)
+    ]
 
 
 def torchvision_models() -> Any:
@@ -112,7 +114,12 @@ def export(name: str, path: Path, pictures: list[np.ndarray]) -> None:
 
 
 def write_list(folder: Path, models: dict[str, Path], precision: str, samples: int) -> Path:
-    lines = ['preset = "imagenet"', f'precision = "{precision}"', "keep-passing = true", "force = true"]
+    lines = [
+        'preset = "imagenet"',
+        f'precision = "{precision}"',
+        "keep-passing = true",
+        "force = true",
+    ]
     if precision:
         lines += ['calibration = "pictures"', f"samples = {samples}"]
     for name, path in models.items():
@@ -146,7 +153,9 @@ def main() -> int:
         [command, "convert", "--list", models_file, "-o", folder / "bundles"], check=False
     )
     summary = json.loads((folder / "bundles" / "summary.json").read_bytes())
-    failed = [entry["name"] for entry in summary["models"] if entry["status"] not in ("written", "missed")]
+    failed = [
+        entry["name"] for entry in summary["models"] if entry["status"] not in ("written", "missed")
+    ]
     print(f"{len(models)} models, {len(failed)} failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0
 

@@ -62,4 +62,3 @@ def fp16_variant(
         if made.proof.verdict == "not proven":
             made.variant = replace(made.variant, targets=())
     return made
-

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +32,9 @@ _LEAST_SLICE = 16
 # Sums are rounded relative to their terms, not to what is left of them, and sigmoid's tail is
 # absolute: no channel's scale counts as less than this, or than this share of its output's.
 _FLOOR = 1e-3
+#: One inference. A loop that never ends is no input that onnxruntime refuses.
+_LONGEST_S = 300.0
+_SUPPORTED_OPSET = re.compile(r"Opset (\d+) is under development.* is till opset (\d+)")
 
 
 # What onnxruntime puts around its sentences: an error code, and the place in its own source.
@@ -59,7 +64,7 @@ def open_session(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
     except Exception as exc:  # onnxruntime's exceptions share no public base class
-        raise ModelError("onnxruntime cannot load the model", received=plain_message(exc)) from exc
+        raise _not_loaded(exc) from exc
 
 
 def run_once(model: onnx.ModelProto, feed: Feed, *, optimize: bool = True) -> dict[str, Array]:
@@ -125,16 +130,46 @@ def difference(expected: Mapping[str, Array], actual: Mapping[str, Array]) -> fl
     return max((_deviation(array, actual[name]) for name, array in expected.items()), default=0.0)
 
 
+def _not_loaded(exc: Exception) -> ModelError:
+    newer = _SUPPORTED_OPSET.search(" ".join(str(exc).split()))
+    if newer is not None:
+        return ModelError(
+            f"onnxruntime {ort.__version__} does not know opset {newer[1]} yet",
+            received=f"a model of opset {newer[1]}",
+            expected=f"at most opset {newer[2]}",
+            hint="export it with an older one, such as 17 to 21, or install a newer onnxruntime",
+        )
+    return ModelError(
+        "onnxruntime cannot load the model",
+        received=plain_message(exc),
+        expected=f"operators and types that onnxruntime {ort.__version__} has on a CPU",
+        hint="export it with another opset, such as 17, or without that operator",
+    )
+
+
 def _run(session: ort.InferenceSession, names: Sequence[str], feed: Feed) -> list[Array]:
+    options = ort.RunOptions()
+    watchdog = threading.Timer(_LONGEST_S, setattr, (options, "terminate", True))
+    watchdog.daemon = True
+    watchdog.start()
     try:
-        return list(session.run(names, dict(feed)))
+        return list(session.run(names, dict(feed), options))
     except Exception as exc:  # onnxruntime's exceptions share no public base class
+        if options.terminate:
+            raise ModelError(
+                "the model was stopped while it was tried",
+                received=f"one inference that takes longer than {_LONGEST_S:g} s",
+                expected="an inference that ends",
+                hint="look for a Loop in it whose condition never becomes false",
+            ) from exc
         shapes = ", ".join(f"{k} {list(v.shape)}" for k, v in feed.items())
         raise ModelError(
             f"the model does not run on {shapes}",
             received=plain_message(exc),
             hint="give the input shape that the model was made for",
         ) from exc
+    finally:
+        watchdog.cancel()
 
 
 def _deviation(expected: Array, actual: Array) -> float:

@@ -77,6 +77,12 @@ def _read(file: Path) -> bytes:
         )
     if file.is_dir():
         raise ModelError(f"{file} is a folder", expected="a path to an .onnx file")
+    if not file.is_file():  # a pipe may never end, and is empty the second time
+        raise ModelError(
+            f"{file} is a pipe or a device",
+            expected="a path to a file",
+            hint="write the model to a file first",
+        )
     try:
         _check_size(file, file.stat().st_size)
         data = file.read_bytes()

@@ -9,6 +9,7 @@ import onnx
 
 from edgevision.converters.graph.editing import Replacement, Wiring
 from edgevision.converters.graph.passes import Pass
+from edgevision.converters.graph.pruning import prune
 from edgevision.text import counted
 
 __all__ = ["Rule", "RulePass"]
@@ -52,6 +53,7 @@ class RulePass(Pass):
         """Sweep over the nodes; shapes are inferred anew for every sweep."""
         counts = [0] * len(self._rules)
         for _ in range(_MOST_SWEEPS):
+            prune(model, [])  # a node that nobody reads is no reader: rules count them
             wiring = Wiring(model)
             found = list(self._sweep(wiring))
             if not found:

@@ -212,14 +212,14 @@ class _Search:
             self._floats = names
 
     def try_equalized(self) -> None:
-        """Equalizes the channels of activations, if that helps."""
+        """Equalizes the channels of activations, unless that does harm: it costs no time where it runs."""
         before = self.best[0]
         other = None if self.found else self._measured.equalized()
         if other is None:
             return
         self._measured = other
         self.attempt(before.candidate)
-        if not self._helped(before):
+        if self.trials[-1].score < before.score - self._draw:
             self._measured = self._plain
 
     def put_back(self) -> None:
@@ -227,8 +227,6 @@ class _Search:
         if self.found:
             return
         recipe = self.best[0].candidate
-        if not recipe.equalized:
-            self._measured = self._plain
         self._floats = recipe.floats
         model, calibration = self._measured.model, self._measured.calibration
         harm = measure_harm(

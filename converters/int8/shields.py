@@ -25,7 +25,9 @@ _SUFFIX = "/shield"
 _LOWEST = "shield/lowest"
 
 
-def exposed_layers(model: onnx.ModelProto, scaled: Collection[str], int8: Collection[str]) -> set[str]:
+def exposed_layers(
+    model: onnx.ModelProto, scaled: Collection[str], int8: Collection[str]
+) -> set[str]:
     """Names of the float layers that onnxruntime might quantize.
 
     These are the ones with constant weights that read a tensor with a scale and are read as one. On

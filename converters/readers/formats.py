@@ -59,6 +59,8 @@ def recognise(path: Path) -> str:
         if (path / "saved_model.pb").is_file():
             raise _unread(path, "savedmodel")
         return ONNX  # its loader says that this is a folder
+    if not path.is_file():
+        return ONNX  # its loader says that there is none, or that it is a pipe
     try:
         with path.open("rb") as file:
             head = file.read(4096)

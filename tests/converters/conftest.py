@@ -278,12 +278,14 @@ def edgevision() -> Callable[..., subprocess.CompletedProcess[str]]:
     """The real command, as a user starts it."""
     command = Path(sys.executable).with_name("edgevision")
 
-    def run(*arguments: object, cwd: Path | None = None, **environment: str) -> Any:
+    def run(
+        *arguments: object, cwd: Path | None = None, seconds: float = 120, **environment: str
+    ) -> Any:
         return subprocess.run(
             [str(command), *map(str, arguments)],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=seconds,
             cwd=cwd,
             env=os.environ | environment,
         )

@@ -127,8 +127,9 @@ def test_int8_files_hold_int8_weights_per_channel(converted: Conversion, variant
     # Four of the body and the class head at least; the 1×8 sum over bins is decoding.
     assert len(int8) >= 5
     assert all(np.abs(w.astype(int)).max() == 127 for w in int8)
-    scales = [s for s in constants(model).values() if s.dtype == np.float32 and s.shape == (16,)]
-    assert scales
+    kind = np.float16 if variant == "int8-trt" else np.float32
+    layers = [n for n in model.graph.node if n.name.endswith("/weights/dequantize")]
+    assert {constants(model)[n.input[1]].dtype for n in layers} == {np.dtype(kind)}
     floats = weights_of(onnx.load(converted.order.output / "fp32.onnx"), "Conv")
     assert all(w.dtype == np.float32 for w in floats)
 
@@ -196,13 +197,25 @@ def test_the_identity_does_not_follow_the_paths(
 
 @pytest.fixture(scope="module")
 def deaf(tmp_path_factory: pytest.TempPathFactory, make_detector: Callable[..., Any]) -> Path:
-    """A detector that int8 ruins: other channels of the first layer are 500 times louder than the colours."""
+    """A detector that int8 ruins: other channels of the first layer are 500 times louder than the colours.
+
+    Clip in place of Relu, for through that no factor can pass, and equalized channels would save it.
+    """
     model = make_detector()
     (first,) = (t for t in model.graph.initializer if t.name == "w1")
     loud = numpy_helper.to_array(first).copy()
     loud[2:] *= 500
     path = tmp_path_factory.mktemp("deaf") / "deaf.onnx"
-    onnx.save(make_detector(w1=loud), path)
+    ruined = make_detector(w1=loud)
+    bounds = {"floor": 0.0, "ceiling": 1e9}
+    for node in ruined.graph.node:
+        if node.op_type == "Relu":
+            node.op_type = "Clip"
+            node.input.extend(bounds)
+    ruined.graph.initializer.extend(
+        numpy_helper.from_array(np.array(value, np.float32), name) for name, value in bounds.items()
+    )
+    onnx.save(ruined, path)
     return path
 
 
@@ -220,8 +233,9 @@ def test_a_variant_that_misses_leaves_a_report_and_no_bundle(
     assert report["verdict"] == "fail"
     assert report["variants"]["int8-x86"]["agreement"]["verdict"] == "fail"
     tried = [t["recipe"] for t in report["variants"]["int8-x86"]["trials"]]
-    assert tried[: len(CANDIDATES)] == [c.name for c in CANDIDATES], "every recipe was tried"
-    assert all("in float" in name for name in tried[len(CANDIDATES) :])
+    plain = [name for name in tried if "in float" not in name]
+    assert plain == [c.name for c in CANDIDATES], "every recipe was tried"
+    assert len(tried) > len(plain)
 
 
 def test_keep_passing_writes_what_passed_and_still_says_no(

@@ -158,7 +158,7 @@ MODELS: dict[str, tuple[Build, int, list[str]]] = {
     "unknown target": (
         lambda p: [*p.int8(p.data / "few"), "--target", "tpu"],
         2,
-        ["unknown target tpu", "x86, trt"],
+        ["unknown target tpu", "x86, x86-avx2, arm, trt"],
     ),
     "a size that is none": (lambda p: [p.good, "--size", "big"], 2, ["HEIGHTxWIDTH"]),
     "names that are no literal": (

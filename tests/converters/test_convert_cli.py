@@ -198,7 +198,7 @@ def test_a_signal_in_any_stage_leaves_nothing(
                 signal.raise_signal(number)
 
     monkeypatch.setattr(progress_module, "Progress", Sender)
-    arguments = int8(models, data, tmp_path / "a.evb")
+    arguments = [*int8(models, data, tmp_path / "a.evb"), "--no-cache"]  # every stage is to come
     with pytest.raises(SystemExit) as caught:
         cli.main([str(a) for a in arguments])
     assert caught.value.code == status

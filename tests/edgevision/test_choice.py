@@ -103,6 +103,16 @@ def test_each_processor_takes_the_scheme_made_for_it(schemes, machine, features,
     assert candidates(opened)[0].variant.id == chosen
 
 
+@pytest.mark.parametrize(
+    ("features", "chosen"), [(["avx2", "vnni"], "int8-x86"), (["avx2"], "int8-x86-avx2")]
+)
+def test_noise_in_a_measurement_does_not_choose_seven_bits_for_eight(schemes, features, chosen):
+    opened = schemes("x86", features, "int8-x86", "int8-x86-avx2")
+    times = {"variants": {"int8-x86": {"speedup": 2.9}, "int8-x86-avx2": {"speedup": 3.2}}}
+    (opened.path / "timings.json").write_text(json.dumps(times))
+    assert candidates(opened)[0].variant.id == chosen
+
+
 def test_a_variant_for_another_machine_runs_if_asked_for_and_is_called_that(schemes):
     asked = choose(schemes("x86", ["avx2"], "int8-arm"), precision="int8")
     assert asked.variant.id == "int8-arm"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edgevision.converters.graph.transposes import TRANSPOSES
@@ -66,6 +66,7 @@ STEPS = {
 
 
 @given(steps=st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=10))
+@example(["double", "back", "back", "residual", "back", "conv"])  # rules once undid each other
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
