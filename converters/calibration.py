@@ -125,6 +125,12 @@ def open_data(path: Path, *, samples: int, progress: Progress) -> Data:
                 expected="a video or a folder of pictures",
                 hint=_NO_NOISE if path.name in ("random", "noise") else "",
             )
+        if path.is_fifo():
+            raise DataError(
+                f"{path} is a pipe",
+                expected="a video or a folder of pictures, which are read more than once",
+                hint="write it to a file first",
+            )
         if path.is_dir():
             next(path.iterdir(), None)  # globbing would find nothing in a folder it may not read
         folder = path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from edgevision.converters.readers.child import ReaderError
 from edgevision.errors import EdgevisionError, OutputError
 
 __all__ = ["shortage_said"]
@@ -53,8 +54,11 @@ def shortage_said(what: str) -> Iterator[None]:
 
 
 def _says(error: BaseException | None, words: tuple[str, ...]) -> bool:
-    """Whether an error, or what it came from, has any of the words."""
-    while error is not None:
+    """Whether an error, or what it came from, has any of the words.
+
+    What a reader's child failed at is a limit of its own, and its error says so.
+    """
+    while error is not None and not isinstance(error, ReaderError):
         said = str(error).lower()
         if any(word in said for word in words):
             return True

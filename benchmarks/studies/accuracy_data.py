@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -117,14 +117,14 @@ def _drawn_from(frames: Sequence[Image]) -> Draw:
     return one
 
 
-@lru_cache(maxsize=None)
+@cache
 def _photograph(name: str) -> Image:
     image = cv2.imread(str(TEST_DATA / "images" / name))
     assert image is not None, f"{name} is missing from the test data"
     return image
 
 
-@lru_cache(maxsize=None)
+@cache
 def _frames(name: str, purpose: str) -> tuple[Image, ...]:
     """Every frame of a part of a video."""
     capture = cv2.VideoCapture(str(TEST_DATA / "video" / name))
@@ -135,7 +135,7 @@ def _frames(name: str, purpose: str) -> tuple[Image, ...]:
     return tuple(frames[low:high])
 
 
-@lru_cache(maxsize=None)
+@cache
 def _people(purpose: str) -> tuple[Image, ...]:
     """Square cuts of 256 pixels around the largest person that stands wholly in the frame."""
     from edgevision import presets
@@ -182,7 +182,9 @@ def _crop(image: Image, random: np.random.Generator) -> Image:
 def _moved(image: Image, random: np.random.Generator) -> Image:
     """Turned by up to 8°, zoomed, shifted, brighter or darker, mirrored half the time; edges mirrored."""
     height, width = image.shape[:2]
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), random.uniform(-8, 8), random.uniform(0.85, 1.25))
+    matrix = cv2.getRotationMatrix2D(
+        (width / 2, height / 2), random.uniform(-8, 8), random.uniform(0.85, 1.25)
+    )
     matrix[:, 2] += random.uniform(-0.08, 0.08, 2) * (width, height)
     turned = cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101)
     lit = cv2.convertScaleAbs(turned, alpha=random.uniform(0.7, 1.25), beta=random.uniform(-15, 15))
@@ -196,8 +198,13 @@ def _paste(scene: Image, head: Image, random: np.random.Generator) -> None:
     width = height * head.shape[1] // head.shape[0]
     small = cv2.resize(moved, (width, height), interpolation=cv2.INTER_AREA)
     mask = np.zeros((height, width), np.float32)
-    cv2.ellipse(mask, (width // 2, height // 2), (int(width * 0.46), int(height * 0.46)), 0, 0, 360, 1.0, -1)
+    cv2.ellipse(
+        mask, (width // 2, height // 2), (int(width * 0.46), int(height * 0.46)), 0, 0, 360, 1.0, -1
+    )
     mask = cv2.GaussianBlur(mask, (0, 0), max(1.0, height / 40))[..., None]
-    x, y = random.integers(0, scene.shape[1] - width + 1), random.integers(0, scene.shape[0] - height + 1)
+    x, y = (
+        random.integers(0, scene.shape[1] - width + 1),
+        random.integers(0, scene.shape[0] - height + 1),
+    )
     place = scene[y : y + height, x : x + width]
     place[...] = (place * (1 - mask) + small * mask).astype(np.uint8)

@@ -97,7 +97,9 @@ def main() -> None:
         folder = arguments.output or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         rows = [_row(name, folder, arguments.rounds) for name in arguments.models or CASES]
-    print("\n| model | against fp32 | of | recipe | int8 vs original | cleaned fp32 vs original | convert |")
+    print(
+        "\n| model | against fp32 | of | recipe | int8 vs original | cleaned fp32 vs original | convert |"
+    )
     print("| --- | --- | --- | --- | --- | --- | --- |")
     print("\n".join(rows))
 
@@ -170,7 +172,7 @@ def _speedup(original: Path, made: Path, case: Case, data: Data, rounds: int) ->
     return float(first / second)
 
 
-def _input_spec(file: Path):  # noqa: ANN202 - a study
+def _input_spec(file: Path):
     from edgevision.bundle import open_bundle
 
     bundle = open_bundle(file)

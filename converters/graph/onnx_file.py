@@ -258,13 +258,23 @@ def _check_operators(model: onnx.ModelProto, file: Path) -> None:
             f"{file} uses an operator we cannot run",
             received=f"{node.op_type!r} ({known}) in node {node.name or node.output[0]!r}",
             expected="operators of the ONNX standard",
-            hint=(
-                "the operator does not exist in that opset: export again"
-                if standard
-                else "operators of custom domains are not supported: export the model with "
-                "standard operators only"
-            ),
+            hint=_way_out(node.op_type, standard=standard),
         )
+
+
+def _way_out(op: str, *, standard: bool) -> str:
+    if not standard:
+        return (
+            "operators of custom domains are not supported: export the model with standard "
+            "operators only"
+        )
+    opsets = {s.since_version for s in onnx.defs.get_all_schemas_with_history() if s.name == op}
+    if opsets:
+        return f"ONNX has it from opset {min(opsets)} on: export it with that, or with a current exporter"
+    return (
+        "no opset has an operator of that name, so it is a plug-in of some engine: export the model "
+        "without it; a detector without its NMS, which edgevision does itself"
+    )
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:

@@ -24,7 +24,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.backends._ort_message import plain_message
 from edgevision.converters.graph.execute import open_session
-from edgevision.converters.graph.index import GraphIndex, attribute, known_shapes
+from edgevision.converters.graph.index import GraphIndex, attribute, captured, known_shapes
 from edgevision.converters.int8.ranges import Feeds, Progress, silent
 from edgevision.errors import ModelError
 
@@ -130,7 +130,7 @@ class _Channels:
         elif node.op_type == "Concat" and attribute(node, "axis", 0) == 1 and None not in counts:
             self._tie_concat(node)
         else:
-            self._fix([*node.input, *node.output])
+            self._fix([*node.input, *captured(node), *node.output])
 
     def _tie_concat(self, node: onnx.NodeProto) -> None:
         at = self.first[node.output[0]]
@@ -276,7 +276,7 @@ def _replace(model: onnx.ModelProto, node: onnx.NodeProto, place: int, values: A
 
 
 def _drop_unread(model: onnx.ModelProto) -> None:
-    read = {name for node in model.graph.node for name in node.input}
+    read = {name for node in model.graph.node for name in [*node.input, *captured(node)]}
     read |= {value.name for value in model.graph.output}
     kept = [t for t in model.graph.initializer if t.name in read]
     copies = [onnx.TensorProto.FromString(t.SerializeToString()) for t in kept]

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edgevision.converters.graph.index import GraphIndex
+from edgevision.converters.graph.index import GraphIndex, captured
 from edgevision.converters.int8.layer import Layer
 from edgevision.converters.int8.look_up import as_look_up, look_ups
 from edgevision.converters.int8.params import Quantizer, gate_quantizer, quantizer_of, representable
@@ -204,7 +204,7 @@ class _Writer:
         return name
 
     def _finish(self) -> None:
-        read = {name for node in self.nodes for name in node.input}
+        read = {name for node in self.nodes for name in [*node.input, *captured(node)]}
         read.update(v.name for v in self.graph.output)
         kept = [t for t in self.graph.initializer if t.name in read]
         kept = [onnx.TensorProto.FromString(t.SerializeToString()) for t in kept]

@@ -25,7 +25,7 @@ from edgevision.converters.readers import KINDS, Facts, Kind, Request
 from edgevision.errors import DependencyError, EdgevisionError, ModelError
 from edgevision.text import printable
 
-__all__ = ["Limits", "read_in_child"]
+__all__ = ["Limits", "ReaderError", "read_in_child"]
 
 _RESULT, _LOG = "result.json", "log.txt"
 _GIB = 2**30

@@ -79,7 +79,10 @@ def train(torch: Any, pictures: Pixels, labels: Pixels) -> Any:
     steps = EPOCHS * (len(labels) // BATCH)
     optimizer = torch.optim.AdamW(module.parameters(), RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps)
-    images, classes = torch.from_numpy(tensor_of(pictures)), torch.from_numpy(labels).long()
+    images, classes = (
+        torch.from_numpy(tensor_of(pictures)),
+        torch.from_numpy(labels.astype(np.int64)),
+    )
     for _ in range(EPOCHS):
         order = torch.randperm(len(labels))[: len(labels) // BATCH * BATCH]
         for rows in order.split(BATCH):

@@ -101,7 +101,8 @@ def test_string_input_is_refused_by_name(tmp_path: Path) -> None:
     ("op", "domain", "words"),
     [
         ("BatchedNMS_TRT", "TRT", ["BatchedNMS_TRT", "'TRT'", "the_node", "custom domains"]),
-        ("Gelu", "", ["'Gelu'", "version 17", "the_node"]),  # Gelu came with opset 20
+        ("Gelu", "", ["'Gelu'", "version 17", "the_node", "from opset 20 on"]),
+        ("EfficientNMS_TRT", "", ["'EfficientNMS_TRT'", "the_node", "plug-in", "without its NMS"]),
     ],
 )
 def test_unknown_operator_is_named_with_its_domain_and_node(

@@ -188,3 +188,27 @@ def test_chains_of_any_layers_compute_what_they_computed(seed: int, depth: int) 
     feed = next(feeds()())
     if changed is not None:
         assert difference(run_once(model, feed), run_once(changed, feed)) < 1e-3
+
+
+def test_what_a_branch_of_the_graph_reads_keeps_its_channels() -> None:
+    model = model_of(
+        """a = Conv(x, w)
+        b = Conv(a, v)
+        m = ReduceMax<keepdims = 0>(b)
+        bright = Greater(m, zero)
+        y = If(bright)<
+            then_branch = g1 () => (float t) { t = Mul(a, two) },
+            else_branch = g2 () => (float e) { e = Identity(a) }
+        >""",
+        {
+            "w": uneven(8, 4, 3, 3),
+            "v": uneven(4, 8, 3, 3),
+            "zero": np.zeros(()),
+            "two": np.array(2.0),
+        },
+    )
+    before = run_once(model, next(feeds()()))
+    made = equalized(model, feeds(), frames=4)
+    if made is not None:
+        assert difference(before, run_once(made, next(feeds()()))) < 1e-5
+        assert "two" in {tensor.name for tensor in made.graph.initializer}
