@@ -215,6 +215,8 @@ def _variant(path: Path, manifest: Mapping[str, Any], entry: Mapping[str, Any]) 
     for key in ("id", "precision", "file"):  # the ONNX files lie beside the manifest
         if not _ID.fullmatch(entry[key]):
             raise _damaged(path, f"a variant's {key} is {printable(repr(entry[key]))}")
+    if not all(isinstance(target, str) for target in entry["targets"]):
+        raise _damaged(path, f"a variant's targets are {printable(repr(entry['targets']))}")
     return Variant(
         id=entry["id"],
         precision=entry["precision"],

@@ -159,7 +159,7 @@ def _hindrance(bundle: Bundle, variant: Variant) -> str:
 def unsound(variant: Variant) -> str:
     """Why its results cannot be relied on here, or were never looked at, in any engine of a processor."""
     if variant.targets and not set(variant.targets) & set(_kinds()):
-        return f"it is written for {', '.join(map(str, variant.targets))}"
+        return f"it is written for {', '.join(variant.targets)}"
     if variant.id == "int8-x86" and not has_vnni():
         return "this processor has no VNNI, where its int8 sums would saturate"
     if variant.id == "int8-x86-avx2" and not has_avx2():

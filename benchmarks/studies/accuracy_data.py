@@ -152,7 +152,7 @@ def _people(purpose: str) -> tuple[Image, ...]:
             boxes = [
                 box
                 for box, score, kind in zip(result.boxes_xyxy, result.scores, result.class_ids, strict=True)
-                if kind == 0 and score >= 0.35 and box[0] > 4 and box[1] > 4 and box[2] < width - 4 and box[3] < height - 4
+                if kind == 0 and score >= 0.35 and box[:2].min() > 4 and (box[2:] < (width - 4, height - 4)).all()
             ]  # fmt: skip
             if boxes:
                 found.append(_cut(frame, max(boxes, key=lambda b: (b[2] - b[0]) * (b[3] - b[1]))))

@@ -29,7 +29,7 @@ _PLAIN_FIRST = 2
 #: About so many layers go back to float, one attempt after another.
 _FLOATS = (1, 2, 4, 6, 8)
 #: Frames that tell how much a layer costs.
-_RANKED_ON = 3
+_RANKED_ON = 6
 
 
 @dataclass(frozen=True)
