@@ -13,22 +13,30 @@ from pathlib import Path
 from typing import Any
 
 from edgevision.bundle import MANIFEST, canonical_json
+from edgevision.converters.whole_file import write_whole
 from edgevision.errors import OutputError
 
 __all__ = [
+    "HINT_ROOM",
     "check_output",
     "forget_rejected",
+    "json_text",
     "leftovers",
     "rejected_place",
     "replaced",
     "staging",
     "sweep",
     "write_json",
+    "write_text",
 ]
 
 #: No space, no quota, and a file larger than this process may write.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_PERMISSION = (errno.EACCES, errno.EROFS, errno.EPERM)
+HINT_ROOM = (
+    "make room on the disk of the output and on that of temporary files, or choose others (--output, and TMPDIR in "
+    "the environment)"
+)
 
 
 def check_output(output: Path, *, force: bool) -> None:
@@ -37,6 +45,10 @@ def check_output(output: Path, *, force: bool) -> None:
     Raises:
         OutputError: Something is there and ``force`` is off, or the folder cannot be written.
     """
+    if output.name in ("", ".."):
+        raise OutputError(
+            f"{output} is no name for a bundle", expected="a new path, such as model.evb"
+        )
     try:
         _check_place(output, force)
         if output.parent.is_dir():
@@ -125,10 +137,24 @@ def write_json(path: Path, data: Mapping[str, Any], *, canonical: bool = False) 
     if canonical:
         path.write_bytes(canonical_json(data))
     else:
-        path.write_text(
-            json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n",
-            encoding="utf-8",
-        )
+        path.write_text(json_text(data), encoding="utf-8")
+
+
+def json_text(data: Mapping[str, Any]) -> str:
+    """JSON for people: indented, in the order of the keys."""
+    return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file for people, whole or not at all.
+
+    Raises:
+        OutputError: There is no room or no permission.
+    """
+    try:
+        write_whole(path, text.encode(), mode=0o644)
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def _check_place(output: Path, force: bool) -> None:
@@ -154,9 +180,7 @@ def _check_place(output: Path, force: bool) -> None:
 
 def _unwritable(output: Path, error: OSError) -> OutputError:
     if error.errno in _NO_ROOM:
-        return OutputError(
-            f"no room is left for {output}", hint="make room, or choose another place"
-        )
+        return OutputError(f"no room is left for {output}", hint=HINT_ROOM)
     return OutputError(f"{output} cannot be written: {error.strerror}", hint="choose another place")
 
 

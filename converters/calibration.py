@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from edgevision.bundle import hash_file
+from edgevision.converters.pictures import refuse_pipe
 from edgevision.errors import DataError
-from edgevision.frame import Frame, Image
+from edgevision.frame import Frame, Image, picture_digest
+from edgevision.progress import Tell
 from edgevision.sources import IMAGE_SUFFIXES
 from edgevision.sources.images import list_images, read_image
 from edgevision.sources.video import VideoSource
 
-__all__ = ["Data", "Part", "open_data", "picture_digest"]
+__all__ = ["Data", "Part", "content_share", "open_data"]
 
 _CALIBRATE, _PROVE = 0.4, 0.6  # shares of the data: below the first, from the second on
 _LEAST_PICTURES = 2
@@ -32,7 +32,6 @@ _NO_NOISE = (
 )
 
 T = TypeVar("T")
-Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(slots=True)
@@ -43,10 +42,10 @@ class Part:
         purpose: ``calibration``, ``selection`` or ``proof``.
         count: Pictures it gives; before it was streamed once, those it should give.
         problems: Pictures that could not be read, one line each.
-        used: Pictures that had a part in making the model, see `picture_digest`. They, and a picture's second
+        used: `picture_digest` of what had a part in making the model. Such pictures, and a picture's second
             time, are left out where this is no None: they would prove nothing.
         repeated: So many were left out; 0 until it was streamed once.
-        digest: SHA-256 over the pixels of the pictures given, in their order; empty until then.
+        digest: SHA-256 over the pictures given, in their order; empty until then.
     """
 
     purpose: str
@@ -84,7 +83,7 @@ class Data:
     Attributes:
         name: File or folder name, without its path.
         kind: How the parts were split: ``video``, ``folder``, ``labelled``, ``noise`` or, for the demo, ``belts``.
-        digest: SHA-256 over the pixels of the calibration pictures, in their order.
+        digest: SHA-256 over the calibration pictures, in their order.
         problems: Over all parts.
     """
 
@@ -102,12 +101,7 @@ class Data:
         return self.kind == "noise"
 
 
-def picture_digest(image: Image) -> bytes:
-    """SHA-256 of a picture's pixels: what tells whether two are the same, whatever file they came in."""
-    return hashlib.sha256(np.ascontiguousarray(image).data).digest()
-
-
-def open_data(path: Path, *, samples: int, progress: Progress) -> Data:
+def open_data(path: Path, *, samples: int, progress: Tell) -> Data:
     """Splits the data and looks at every picture once that will have a part in making a model.
 
     Args:
@@ -125,12 +119,7 @@ def open_data(path: Path, *, samples: int, progress: Progress) -> Data:
                 expected="a video or a folder of pictures",
                 hint=_NO_NOISE if path.name in ("random", "noise") else "",
             )
-        if path.is_fifo():
-            raise DataError(
-                f"{path} is a pipe",
-                expected="a video or a folder of pictures, which are read more than once",
-                hint="write it to a file first",
-            )
+        refuse_pipe(path)
         if path.is_dir():
             next(path.iterdir(), None)  # globbing would find nothing in a folder it may not read
         folder = path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
@@ -162,10 +151,19 @@ def _folder(path: Path, samples: int) -> Data:
     )
 
 
+def content_share(file: Path) -> float:
+    """Where a file stands in 0…1, by its content alone: it stays there when others come and go.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    return int(hash_file(file)[:8], 16) / 2**32
+
+
 def _share(file: Path, folder: Path, problems: list[str]) -> float:
     """Where a picture stands in 0…1, by its content; 1, in no part, if it cannot be read."""
     try:
-        return int(hash_file(file)[:8], 16) / 2**32
+        return content_share(file)
     except OSError as error:
         problems.append(f"{_inside(file, folder)} was skipped: {error.strerror}")
         return 1.0
@@ -191,7 +189,7 @@ def _files_part(purpose: str, files: Sequence[Path], folder: Path, problems: lis
     return Part(purpose, len(files), problems, stream)
 
 
-def _video(path: Path, samples: int, progress: Progress) -> Data:
+def _video(path: Path, samples: int, progress: Tell) -> Data:
     problems: list[str] = []
     total = _count_frames(path, problems, progress)
     first, last = int(total * _CALIBRATE), int(total * _PROVE)
@@ -205,7 +203,7 @@ def _video(path: Path, samples: int, progress: Progress) -> Data:
     )
 
 
-def _count_frames(path: Path, problems: list[str], progress: Progress) -> int:
+def _count_frames(path: Path, problems: list[str], progress: Tell) -> int:
     """Frames that really decode: containers announce what they please."""
     source = VideoSource(str(path))
     info = source.open()
@@ -249,7 +247,7 @@ def _video_part(path: Path, purpose: str, frames: range, most: int, problems: li
     return Part(purpose, len(indices), problems, stream)
 
 
-def _examine(data: Data, path: Path, progress: Progress) -> None:
+def _examine(data: Data, path: Path, progress: Tell) -> None:
     """Reads the calibration part once: its digest, how many pictures there are, whether they show anything."""
     seen, flat, done = set(), 0, 0
     planned = data.calibration.count

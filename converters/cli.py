@@ -24,7 +24,7 @@ def _size(
     """``640x384`` (height × width), or ``640`` for both."""
     if text is None:
         return None
-    match = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", text.lower())
+    match = re.fullmatch(r"([1-9]\d{0,4})(?:[x×]([1-9]\d{0,4}))?", text.lower())
     if match is None:
         raise click.BadParameter(f"{text!r} is no size; HEIGHTxWIDTH, such as 384x640, is one")
     return int(match[1]), int(match[2] or match[1])
@@ -204,11 +204,11 @@ def _convert_one(order: Order, *, as_json: bool) -> int:
     try:
         with Progress(quiet=as_json) as progress:
             conversion = run_convert(order, progress)
-    except GateError as error:
+    except GateError:
         if as_json:  # a script gets the report of a rejected conversion too
             place = order.output if order.keep_passing else rejected_place(order.output)
             _print_json(json.loads((place / "report.json").read_bytes()))
-        raise error
+        raise
     if as_json:
         _print_json(report_json(conversion))
     else:

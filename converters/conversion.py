@@ -19,10 +19,15 @@ from edgevision.converters.validation import Validation
 from edgevision.frame import Image
 from edgevision.spec import ModelSpec
 
-__all__ = ["TARGETS", "Conversion", "Engine", "Made", "Order"]
+__all__ = ["TARGETS", "Conversion", "Engine", "Made", "Order", "for_gpus"]
 
 #: The INT8 schemes that there are, as ``--target`` takes them.
 TARGETS = tuple(SCHEMES)
+
+
+def for_gpus(variant_id: str) -> bool:
+    """Whether a variant is written for TensorRT, proven or not: its speed on a CPU says nothing."""
+    return variant_id == "fp16" or variant_id.endswith("-trt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +109,8 @@ class Made:
 
     @property
     def for_gpus(self) -> bool:
-        """Whether it was written for TensorRT: its speed on a CPU says nothing."""
-        return "trt" in self.variant.targets or self.variant.id.endswith("-trt")
+        """See `for_gpus`."""
+        return for_gpus(self.variant.id)
 
 
 @dataclass(slots=True)
@@ -157,3 +162,8 @@ class Conversion:
     @property
     def passed(self) -> bool:
         return all(m.passed for m in self.made)
+
+    @property
+    def rejected(self) -> bool:
+        """Whether there is to be no bundle."""
+        return not self.passed and not self.order.keep_passing

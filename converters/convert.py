@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import onnx
 
 from edgevision.backends._slot import image_input
 from edgevision.converters.accuracy import AccuracyJudge
-from edgevision.converters.bake.baking import bake, check_bakes
+from edgevision.converters.bake.baking import Baked, bake, check_bakes
 from edgevision.converters.bundle_writer import (
     forget_rejected,
     rejected_place,
@@ -95,25 +95,10 @@ def _convert(order: Order, progress: Progress, data: Data | None) -> Conversion:
         progress.say(f"cleaning {order.model.name}")
         cleaned = _cleaned(read.model, read.header.inputs, spec, order)
         baked = bake(cleaned.model, spec, order.bake, _bake_pictures(order, golden, data))
-        made = [write_variant(folder, baked.model, baked.spec, "fp32", "fp32", ())]
-        _try_out(made[0], golden, data)
-        judge = _judge(order, made[0], data, validation, progress)
-        if "fp16" in order.precisions:
-            made.append(fp16_variant(folder, baked.model, baked.spec, data, judge, progress))
-        if data is not None and judge is not None and "int8" in order.precisions:
-            made += [
-                int8_variant(
-                    folder,
-                    baked.model,
-                    baked.spec,
-                    target,
-                    data,
-                    judge,
-                    progress,
-                    cached=order.cache,
-                )
-                for target in order.targets
-            ]
+        fp32 = write_variant(folder, baked.model, baked.spec, "fp32", "fp32", ())
+        _try_out(fp32, golden, data)
+        judge = _judge(order, fp32, data, validation, progress)
+        made = [fp32, *_derived(order, folder, baked, data, judge, progress)]
         engines = [] if judge is None else other_engines(made, judge)
         for one in made:
             check_written(one.variant)
@@ -135,6 +120,25 @@ def _convert(order: Order, progress: Progress, data: Data | None) -> Conversion:
         )
         _deliver(conversion, folder, progress)
     return conversion
+
+
+def _derived(
+    order: Order,
+    folder: Path,
+    baked: Baked,
+    data: Data | None,
+    judge: Judge | None,
+    progress: Progress,
+) -> Iterator[Made]:
+    """What is made of fp32, in the order of the report."""
+    model, spec = baked.model, baked.spec
+    if "fp16" in order.precisions:
+        yield fp16_variant(folder, model, spec, data, judge, progress)
+    if data is not None and judge is not None and "int8" in order.precisions:
+        for target in order.targets:
+            yield int8_variant(
+                folder, model, spec, target, data, judge, progress, cached=order.cache
+            )
 
 
 def _data(
@@ -233,11 +237,10 @@ def _deliver(conversion: Conversion, folder: Path, progress: Progress) -> None:
     """Puts the bundle in its place, or the report of a bundle that is not to be."""
     order = conversion.order
     missed = [m for m in conversion.made if not m.passed]
-    rejected = bool(missed) and not order.keep_passing
-    for made in conversion.made if rejected else missed:
+    for made in conversion.made if conversion.rejected else missed:
         made.variant.file.unlink()
-    write_bundle(conversion, folder, rejected=rejected, progress=progress)
-    place = rejected_place(order.output) if rejected else order.output
+    write_bundle(conversion, folder, progress)
+    place = rejected_place(order.output) if conversion.rejected else order.output
     replaced(folder, place)
     if missed:
         raise _not_proven(missed, order, place)

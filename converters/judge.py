@@ -77,9 +77,8 @@ class AgreementJudge:
 
     def __init__(self, reference: Variant, data: Data, least: float, progress: Progress) -> None:
         self._reference, self._data, self._progress = reference, data, progress
-        self._expected: list[
-            Result
-        ] = []  # of the pictures to choose by: small, and always the same
+        # Of the pictures to choose by: small, and always the same.
+        self._expected: list[Result] = []
         self._least = least
         # One recipe passed what it was chosen by, and failed on fresh pictures.
         self.margin = min(_MARGIN, _MARGIN_SHARE * (1.0 - least))
@@ -106,8 +105,9 @@ class AgreementJudge:
                 self._progress(stage, agreement.frames, len(expected))
         if not agreement.frames:
             raise DataError(
-                f"none of the {pictures.purpose} pictures of {data.name} can be decoded",
-                hint="check the files; 'problems' of a report name the first of them",
+                f"none of the {pictures.purpose} pictures of {data.name} can be decoded any more",
+                received="; ".join(data.problems[:3]),
+                expected="pictures that stay where they are during the conversion",
             )
         return agreement.value
 

@@ -69,22 +69,30 @@ def read_list(
     common = _values(data, keys, path, f"{path}, above the first model")
     jobs = []
     for number, entry in enumerate(entries, 1):
-        own = dict(entry)
-        model, name = own.pop(_MODEL, None), own.pop(_NAME, "")
-        where = f"{path}, model {number}" + (
-            f" ({printable(model)})" if isinstance(model, str) else ""
-        )
-        if not isinstance(model, str) or not model:
-            raise SpecError(f"{where} has no key 'model'", expected='model = "FILE"')
-        if not isinstance(name, str) or "/" in name or name in (".", ".."):
-            raise SpecError(
-                f"{where}: its name cannot be a bundle's",
-                received=printable(repr(name)),
-                expected="a file name, without a folder",
-            )
-        values = {**given, **common, **_values(own, keys, path, where)}
-        jobs.append(job_for(path.parent / model, folder, values, name))
+        model, name, own = _named(entry, f"{path}, model {number}")
+        values = _values(own, keys, path, f"{path}, model {number} ({printable(model)})")
+        jobs.append(job_for(path.parent / model, folder, {**given, **common, **values}, name))
     return jobs
+
+
+def _named(entry: Mapping[str, Any], where: str) -> tuple[str, str, dict[str, Any]]:
+    """An entry's model, the name of its bundle, and its options."""
+    own = dict(entry)
+    model, name = own.pop(_MODEL, None), own.pop(_NAME, "")
+    if not isinstance(model, str) or not model:
+        raise SpecError(f"{where} has no key 'model'", expected='model = "FILE"')
+    if (
+        not isinstance(name, str)
+        or "/" in name
+        or name in (".", "..")
+        or name != printable(name, 255)
+    ):
+        raise SpecError(
+            f"{where} ({printable(model)}): its name cannot be a bundle's",
+            received=printable(repr(name)),
+            expected="a file name of letters that can be seen, without a folder",
+        )
+    return model, name, own
 
 
 def _parsed(path: Path) -> dict[str, Any]:

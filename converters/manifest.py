@@ -10,13 +10,15 @@ from typing import Any
 import cv2
 
 from edgevision.benchmarks.environment import read_environment
-from edgevision.bundle import MANIFEST, SCHEMA, hash_file
+from edgevision.bundle import MANIFEST, SCHEMA, hash_file, open_bundle
+from edgevision.choice import candidates
 from edgevision.converters.bundle_writer import write_json
 from edgevision.converters.conversion import Conversion, Engine, Made
 from edgevision.converters.prove import Proof, load
 from edgevision.converters.provenance import kernel_features, tool_versions
 from edgevision.converters.report.json_file import report_json
 from edgevision.converters.report.markdown import report_markdown
+from edgevision.converters.report.speed import runs_here
 from edgevision.converters.report.trials import trial_times
 from edgevision.errors import ModelError
 from edgevision.golden import golden_record
@@ -25,19 +27,26 @@ from edgevision.progress import Progress
 __all__ = ["write_bundle"]
 
 
-def write_bundle(
-    conversion: Conversion, folder: Path, *, rejected: bool, progress: Progress
-) -> None:
-    """Writes the rest of the bundle into the folder that holds its ONNX files.
+def write_bundle(conversion: Conversion, folder: Path, progress: Progress) -> None:
+    """Writes the rest of the bundle into the folder that holds its ONNX files; of one that is rejected, the reports.
 
     Args:
         conversion: What was made.
         folder: The staging folder.
-        rejected: Write only the reports: there is no bundle to be.
         progress: Told how far it is.
     """
     write_json(folder / "report.json", report_json(conversion))
-    (folder / "report.md").write_text(report_markdown(conversion), encoding="utf-8")
+    _write_times(conversion, folder)
+    runs = ""
+    if not conversion.rejected:
+        kept = [made for made in conversion.made if made.passed]
+        golden = _write_golden(conversion, kept, folder, progress)
+        write_json(folder / MANIFEST, _manifest(conversion, kept, golden, folder), canonical=True)
+        runs = runs_here(candidates(open_bundle(folder))[0])
+    (folder / "report.md").write_text(report_markdown(conversion, runs), encoding="utf-8")
+
+
+def _write_times(conversion: Conversion, folder: Path) -> None:
     write_json(
         folder / "timings.json",
         {
@@ -48,11 +57,6 @@ def write_bundle(
             "environment": read_environment(),
         },
     )
-    if rejected:
-        return
-    kept = [made for made in conversion.made if made.passed]
-    golden = _write_golden(conversion, kept, folder, progress)
-    write_json(folder / MANIFEST, _manifest(conversion, kept, golden, folder), canonical=True)
 
 
 def _write_golden(

@@ -21,7 +21,7 @@ from typing import Any
 
 from edgevision.cli import explained
 from edgevision.clock import now_ns
-from edgevision.converters.bundle_writer import leftovers, sweep, write_json
+from edgevision.converters.bundle_writer import json_text, leftovers, sweep, write_text
 from edgevision.converters.orders import Job
 from edgevision.converters.report.summary import (
     failed_entry,
@@ -70,8 +70,8 @@ def convert_many(
         rest = jobs[len(entries) :]
         entries += [failed_entry(job, "not run", _INTERRUPTED) for job in rest]
         summary = summary_json(entries)
-        write_json(folder / "summary.json", summary)
-        (folder / "summary.md").write_text(summary_markdown(summary), encoding="utf-8")
+        write_text(folder / "summary.json", json_text(summary))
+        write_text(folder / "summary.md", summary_markdown(summary))
     return summary
 
 

@@ -82,7 +82,8 @@ def jobs_for(jobs: Sequence[Job], folder: Path) -> Sequence[Job]:
         ) from error
     except OSError as error:
         raise OutputError(
-            f"{folder} is no folder, and cannot become one: {error.strerror}"
+            f"{folder} is no folder, and cannot become one: {error.strerror}",
+            hint="choose another path for --output",
         ) from error
     return jobs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ import onnx
 from numpy.typing import NDArray
 
 from edgevision.converters.graph.index import shape_of
+from edgevision.errors import DataError
 from edgevision.frame import Frame, Image
 from edgevision.preprocess import Preprocessor, tensor_size
 from edgevision.sources import make_source
 from edgevision.spec import InputSpec
 
-__all__ = ["picture_feeds", "spread"]
+__all__ = ["picture_feeds", "refuse_pipe", "spread"]
 
 
 def spread(uri: str, count: int) -> list[Image]:
@@ -24,17 +26,32 @@ def spread(uri: str, count: int) -> list[Image]:
     Raises:
         EdgevisionError: The source cannot be read.
     """
+    refuse_pipe(Path(uri))
     source = make_source(uri)
     info, frame = source.open(), Frame()
-    step = max(1, (info.frames or count) // count)
+    total = max(info.frames or 0, count)
     images: list[Image] = []
     try:
         while len(images) < count and source.read(frame):
-            if frame.index % step == 0:
+            if frame.index >= len(images) * total // count:
                 images.append(frame.image.copy())
     finally:
         source.close()
     return images
+
+
+def refuse_pipe(path: Path) -> None:
+    """Refuses what would be waited for without end, and could be read only once.
+
+    Raises:
+        DataError: It is a pipe.
+    """
+    if path.is_fifo():
+        raise DataError(
+            f"{path} is a pipe",
+            expected="a video or a folder of pictures, which are read more than once",
+            hint="write it to a file first",
+        )
 
 
 def picture_feeds(

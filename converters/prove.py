@@ -29,6 +29,7 @@ from edgevision.metrics.masks import MaskAgreement
 from edgevision.metrics.tensors import TensorAgreement
 from edgevision.model import Model, load_variant
 from edgevision.percentiles import summary_ms
+from edgevision.progress import Tell
 from edgevision.results import Result
 
 __all__ = [
@@ -67,8 +68,6 @@ _ROUNDS = 60
 #: Of a large model fewer rounds are enough, once they have taken so long together.
 _LEAST_ROUNDS, _ENOUGH_NS = 10, 30 * 10**9
 _SEED = 0
-
-Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,7 @@ def prove(
     total: int,
     least: float,
     stage: str,
-    progress: Progress,
+    progress: Tell,
 ) -> Proof:
     """Runs both variants on every frame.
 
@@ -239,7 +238,7 @@ def agreement_for(task: str) -> Agreement:
 
 
 def compare_speed(
-    models: dict[str, Model], image: Image, progress: Progress, rounds: int = _ROUNDS
+    models: dict[str, Model], image: Image, progress: Tell, rounds: int = _ROUNDS
 ) -> dict[str, dict[str, Any]]:
     """Inference times of several variants on one picture, taken in turn so that a noisy machine is fair to all.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from edgevision.converters.bundle_writer import HINT_ROOM
 from edgevision.converters.readers.child import ReaderError
 from edgevision.errors import EdgevisionError, OutputError
 
@@ -48,7 +48,7 @@ def shortage_said(what: str) -> Iterator[None]:
         if _says(error, _NO_ROOM):
             raise EdgevisionError(
                 f"no room is left to {what}",
-                hint=f"make room on the disk of the output, and of {tempfile.gettempdir()} (or set TMPDIR)",
+                hint=HINT_ROOM,
             ) from error
         raise
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from edgevision.bundle import hash_file
-from edgevision.converters.calibration import Data, Part, picture_digest
+from edgevision.converters.calibration import Data, Part, content_share
 from edgevision.errors import DataError, UsageError
-from edgevision.frame import Image
+from edgevision.frame import Image, picture_digest
 from edgevision.labelled import LabelledData, open_labelled
 from edgevision.metrics.truth import Truth
+from edgevision.progress import Tell
 from edgevision.spec import ModelSpec
 
 __all__ = ["Validation", "open_validation"]
@@ -27,8 +27,6 @@ _READ = {
 }
 _LEAST = 2
 
-Progress = Callable[[str, int, int | None], None]
-
 
 @dataclass(slots=True)
 class Validation:
@@ -38,7 +36,7 @@ class Validation:
         selection: What recipes are chosen by.
         confirmation: What decides; `confirming` streams it.
         calibration: To calibrate on, without their labels; empty where ``--calibration`` gives other pictures.
-        used: Pictures that have a part in making or choosing the model, see `picture_digest`.
+        used: `picture_digest` of what has a part in making or choosing the model.
         repeated: Pictures of ``confirmation`` that are one of those, or come a second time.
     """
 
@@ -98,7 +96,7 @@ def open_validation(
     samples: int,
     data: Data | None,
     calibrate: bool,
-    progress: Progress,
+    progress: Tell,
 ) -> Validation:
     """Reads every label and every picture once, so that what is wrong shows before the long work.
 
@@ -142,12 +140,12 @@ def open_validation(
 def _share(file: Path) -> float:
     """Where a picture stands in 0…1, by its content; 1 if it cannot be read, which the last part reports."""
     try:
-        return int(hash_file(file)[:8], 16) / 2**32
+        return content_share(file)
     except OSError:
         return 1.0
 
 
-def _examine(found: Validation, used: frozenset[bytes], progress: Progress) -> None:
+def _examine(found: Validation, used: frozenset[bytes], progress: Tell) -> None:
     """Decodes and checks every picture and label once."""
     seen = set(used)
     for part, purpose in ((found.calibration, "calibration"), (found.selection, "selection")):

@@ -61,7 +61,8 @@ def choose(bundle: Bundle, *, variant: str | None = None, precision: str | None 
         if default in fitting:
             hindrance = _hindrance(bundle, default)
             if not hindrance and (default.precision != "fp32" or not refused):
-                return Choice(default, f"proven, and the default for {_machine()}")
+                how = "the reference" if default.precision == "fp32" else "proven"
+                return Choice(default, f"{how}, and the default for {_machine()}")
             refused = refused or f"not {default.id}: {hindrance}"
     if refused and precision is None and "fp32" in variants:
         return Choice(variants["fp32"], refused)

@@ -3,6 +3,7 @@
     EdgevisionError                exit 1   base: received / expected / what to do next
     ├── UsageError                 exit 2   the call itself makes no sense (options, arguments)
     ├── ModelError                 exit 1   a model file that cannot be read, checked or rewritten
+    │   └── StoppedError           exit 1   a model that took too long or too much memory to be tried
     ├── SpecError                  exit 1   a preset, config, decoder or label list that does not fit
     ├── BundleError                exit 1   a bundle that is damaged, unsafe or too new
     ├── DataError                  exit 1   images, videos, calibration data
@@ -26,6 +27,7 @@ __all__ = [
     "ModelError",
     "OutputError",
     "SpecError",
+    "StoppedError",
     "UsageError",
 ]
 
@@ -61,6 +63,10 @@ class UsageError(EdgevisionError):
 
 class ModelError(EdgevisionError):
     """A model file that cannot be read, checked or rewritten."""
+
+
+class StoppedError(ModelError):
+    """A model that took too long or too much memory; another try would do the same."""
 
 
 class SpecError(EdgevisionError):

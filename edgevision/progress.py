@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from types import TracebackType
 
 from edgevision.clock import now_ns
 from edgevision.text import printable
 
-__all__ = ["Progress", "duration_text"]
+__all__ = ["Progress", "Tell", "duration_text"]
+
+#: Told how far long work is: the stage, how much is done, of how much (None: unknown). A `Progress` is one.
+Tell = Callable[[str, int, int | None], None]
 
 _TERMINAL_NS = 100_000_000
 _PLAIN_NS = 10_000_000_000

@@ -10,8 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edgevision.converters.fp16.types import opset_of
-from edgevision.converters.graph.index import nodes_in
+from edgevision.converters.graph.index import nodes_in, opset_of
 
 __all__ = ["Builder", "replace_nodes"]
 

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from edgevision.converters.bake.builder import Builder, replace_nodes
 from edgevision.converters.bake.fold import fold, is_padded
 from edgevision.converters.bake.paths import Channels, Found, follow
-from edgevision.converters.graph.index import GraphIndex, attribute, inferred_shapes
+from edgevision.converters.graph.index import GraphIndex, attribute, bodies, inferred_shapes
 from edgevision.converters.graph.pruning import prune
 from edgevision.errors import ModelError
 from edgevision.spec import InputSpec
@@ -216,9 +216,8 @@ def _read_instead(graph: onnx.GraphProto, old: str, new: str) -> None:
         for position, name in enumerate(node.input):
             if name == old:
                 node.input[position] = new
-        for item in node.attribute:
-            for body in ([item.g] if item.HasField("g") else []) + list(item.graphs):
-                _read_instead(body, old, new)
+        for body in bodies(node):
+            _read_instead(body, old, new)
 
 
 def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:

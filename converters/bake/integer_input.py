@@ -65,8 +65,11 @@ def with_integer_input(quantized: Quantized, scheme: str) -> Quantized:
         return quantized
     model = onnx.ModelProto()
     model.CopyFrom(quantized.model)
-    entries = _entries(model)
-    done = [_rewrite(model, entry) for entry in entries]
+    done = []
+    for name in [entry.quantize.name for entry in _entries(model)]:
+        # Each is looked up again: the one before has put other nodes in the graph.
+        entry = next(entry for entry in _entries(model) if entry.quantize.name == name)
+        done.append(_rewrite(model, entry))
     if not any(done):
         return quantized
     prune(model, [])
@@ -129,11 +132,8 @@ def _rewrite(model: onnx.ModelProto, entry: _Entry) -> str:
     pixels = entry.pixels
     if not (0 <= zero <= 255 and off <= _HALF_LEVEL):
         padded = _padding(model, entry, index)
-        if (
-            padded is None
-            or entry.means.min() < -_HALF_LEVEL
-            or entry.means.max() > 255 + _HALF_LEVEL
-        ):
+        possible = entry.means.min() >= -_HALF_LEVEL and entry.means.max() <= 255 + _HALF_LEVEL
+        if padded is None or not possible:
             return ""
         zero, pixels = 0, _pad(builder, pixels, entry.means, *padded)
         told = "its padding became pixels of the mean, rounded, and the mean went into its bias"

@@ -35,6 +35,7 @@ def demo(output: Path, force: bool, as_json: bool) -> int:
     """
     import onnxruntime
 
+    from edgevision.converters.bundle_writer import write_text
     from edgevision.converters.demo.chain import run_demo
     from edgevision.converters.demo.report import demo_markdown, demo_text
     from edgevision.progress import Progress
@@ -44,6 +45,6 @@ def demo(output: Path, force: bool, as_json: bool) -> int:
     unwind_on_sigterm()
     with Progress(quiet=as_json) as progress:
         found = run_demo(output, progress, force=force)
-    (output / "report.md").write_text(demo_markdown(found), encoding="utf-8")
+    write_text(output / "report.md", demo_markdown(found))
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else demo_text(found))
     return 0 if found.passed else _MISSED

@@ -9,11 +9,12 @@ float32, as tensor cores accumulate them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from edgevision.converters.fp16.names import Names
 from edgevision.converters.graph.index import captured, elem_types
 
 __all__ = ["emulated"]
@@ -45,12 +46,13 @@ def emulated(model: onnx.ModelProto) -> onnx.ModelProto:
     result = onnx.ModelProto()
     result.CopyFrom(model)
     types = {n: t for n, t in elem_types(model).items() if t == TensorProto.FLOAT16}
-    wide = {name: f"{name}/float" for name in types}
+    fresh = Names(model.graph).fresh
+    wide = {name: fresh(f"{name}/float") for name in types}
     nodes = [
         _to(v.name, wide[v.name], TensorProto.FLOAT) for v in model.graph.input if v.name in wide
     ]
     for node in model.graph.node:
-        nodes += _rounded(node, wide)
+        nodes += _rounded(node, wide, fresh)
     for tensor in model.graph.initializer:
         if tensor.name in wide:
             array = numpy_helper.to_array(tensor).astype("float32")
@@ -60,13 +62,14 @@ def emulated(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
-def _rounded(node: onnx.NodeProto, wide: Mapping[str, str]) -> list[onnx.NodeProto]:
+def _rounded(
+    node: onnx.NodeProto, wide: Mapping[str, str], fresh: Callable[[str], str]
+) -> list[onnx.NodeProto]:
     """The node on float32 tensors, and what rounds its outputs."""
     copy = onnx.NodeProto.FromString(node.SerializeToString())
     half = [name for name in node.output if name in wide]
-    if (
-        captured(node) or node.op_type == "Cast"
-    ):  # bodies read float16; a Cast to it rounds by itself
+    if captured(node) or node.op_type == "Cast":
+        # Bodies read float16 as it is; a Cast to it rounds by itself.
         return [copy, *(_to(name, wide[name], TensorProto.FLOAT) for name in half)]
     for position, name in enumerate(node.input):
         copy.input[position] = wide.get(name, name)
@@ -74,7 +77,7 @@ def _rounded(node: onnx.NodeProto, wide: Mapping[str, str]) -> list[onnx.NodePro
     for position, name in enumerate(node.output):
         if name not in wide:
             continue
-        exact = wide[name] if node.op_type in _MOVING else f"{name}/exact"
+        exact = wide[name] if node.op_type in _MOVING else fresh(f"{name}/exact")
         copy.output[position] = exact
         behind.append(_to(exact, name, TensorProto.FLOAT16))
         if exact != wide[name]:

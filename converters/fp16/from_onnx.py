@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
+from edgevision.converters.fp16.names import Names
 from edgevision.converters.fp16.plan import HalfPlan, plan_half
 from edgevision.converters.fp16.read_back import read_back_half
 from edgevision.converters.fp16.types import opset_of, reads_either
@@ -145,8 +146,7 @@ class _Writer:
         self.model.CopyFrom(model)
         self.plan = plan
         self.index = GraphIndex(model.graph)
-        self.types = elem_types(model)
-        self.taken = set(self.types) | set(self.index.producers)
+        self.fresh = Names(model.graph).fresh
         self.names: dict[str, str] = {}
         self.constants: dict[str, onnx.TensorProto] = {}
         self.made = {
@@ -217,11 +217,7 @@ class _Writer:
     def _half(self, name: str, *, saturate: bool = False) -> str:
         """What the float16 form of a tensor is called; of a constant it is made here, once."""
         if name not in self.names:
-            half = f"{name}/fp16"
-            while half in self.taken:
-                half += "_"
-            self.taken.add(half)
-            self.names[name] = half
+            self.names[name] = self.fresh(f"{name}/fp16")
         array = self.index.array(name)
         half = self.names[name]
         if array is not None and half not in self.constants:

@@ -15,7 +15,7 @@ from edgevision.converters.graph.execute import Feed, difference, run_all, trial
 from edgevision.converters.graph.folding import Folding
 from edgevision.converters.graph.index import attribute, shape_of
 from edgevision.converters.graph.passes import Pass
-from edgevision.errors import ModelError
+from edgevision.errors import ModelError, StoppedError
 from edgevision.text import counted
 
 __all__ = ["FreeBatch", "batched_inputs", "several"]
@@ -94,6 +94,8 @@ def several(model: onnx.ModelProto, inputs: Mapping[str, int]) -> Feed:
             for row in range(_ROWS)
         ]
         alone = run_all(_with_rows(model, dict.fromkeys(inputs, 1)), singles)
+    except StoppedError:  # for one picture it would be too much as well
+        raise
     except ModelError as exc:
         raise _refused(str(exc.received or exc)) from exc
     for row, outputs in enumerate(alone):

@@ -6,17 +6,11 @@ import onnx
 from onnx import numpy_helper
 
 from edgevision.converters.graph.editing import Replacement, Wiring
-from edgevision.converters.graph.index import captured, nodes_in
+from edgevision.converters.graph.index import RANDOM, bodies, captured, nodes_in
 from edgevision.converters.graph.passes import Pass
 from edgevision.text import counted
 
 __all__ = ["SHARED_CONSTANTS", "SHARED_NODES"]
-
-# Operators that give something else each time.
-_RANDOM = {
-    "Bernoulli", "Dropout", "Multinomial",
-    "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
-}  # fmt: skip
 
 
 class _SharedConstants(Pass):
@@ -57,30 +51,46 @@ class _SharedNodes(Pass):
     name = "equal nodes"
 
     def change(self, model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
-        """One sweep in graph order: what reads the kept node may then be equal too."""
-        wiring = Wiring(model)
-        first: dict[object, onnx.NodeProto] = {}
-        count = 0
-        for node in wiring.nodes:
-            kept = first.setdefault(_work(node), node) if _repeatable(node) else node
-            if kept is node:
-                continue
-            pairs = [(a, b) for a, b in zip(node.output, kept.output, strict=True) if a]
-            if all(wiring.can_alias(old, new) for old, new in pairs):
-                wiring.apply(Replacement([node], aliases=dict(pairs)))
-                count += 1
-        if count:
-            wiring.write_back()
-        computed = f"computed {counted(count, 'node')} once that were there twice"
-        return model, [computed] if count else []
+        """Sweeps in graph order: what reads the kept node may then be equal too.
+
+        A kept node may take over the name of an output. What read it before was looked at under the old
+        name, so there are sweeps until one finds nothing.
+        """
+        total = 0
+        while found := _shared_in_a_sweep(model):
+            total += found
+        computed = f"computed {counted(total, 'node')} once that were there twice"
+        return model, [computed] if total else []
 
     def broken(self, model: onnx.ModelProto) -> str | None:
         """No two are alike any more, but for those that give outputs of the graph or of a body."""
-        fixed = {v.name for v in model.graph.output}
-        fixed.update(name for node in model.graph.node for name in captured(node))
+        fixed = {v.name for v in model.graph.output} | _read_in_bodies(model.graph)
         inner = [n for n in model.graph.node if _repeatable(n) and not fixed & {*n.output}]
         works = [_work(n) for n in inner]
         return None if len(set(works)) == len(works) else "equal nodes are left"
+
+
+def _shared_in_a_sweep(model: onnx.ModelProto) -> int:
+    """How many nodes went; those that a body reads can neither go nor take another's place."""
+    wiring = Wiring(model)
+    fixed = _read_in_bodies(model.graph)
+    first: dict[object, onnx.NodeProto] = {}
+    count = 0
+    for node in wiring.nodes:
+        if not _repeatable(node) or fixed.intersection(node.output):
+            continue
+        kept = first.setdefault(_work(node), node)
+        pairs = [(a, b) for a, b in zip(node.output, kept.output, strict=True) if a]
+        if kept is not node and all(wiring.can_alias(old, new) for old, new in pairs):
+            wiring.apply(Replacement([node], aliases=dict(pairs)))
+            count += 1
+    if count:
+        wiring.write_back()
+    return count
+
+
+def _read_in_bodies(graph: onnx.GraphProto) -> set[str]:
+    return {name for node in graph.node for name in captured(node)}
 
 
 def _sharable(model: onnx.ModelProto) -> list[onnx.TensorProto]:
@@ -96,8 +106,7 @@ def _value(tensor: onnx.TensorProto) -> object:
 
 
 def _repeatable(node: onnx.NodeProto) -> bool:
-    bodies = any(a.HasField("g") or a.graphs for a in node.attribute)
-    return node.op_type not in _RANDOM and node.domain in ("", "ai.onnx") and not bodies
+    return node.op_type not in RANDOM and node.domain in ("", "ai.onnx") and not bodies(node)
 
 
 def _work(node: onnx.NodeProto) -> object:

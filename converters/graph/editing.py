@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from edgevision.converters.graph.index import captured, shape_of
 
@@ -49,7 +49,6 @@ class Wiring:
     Attributes:
         nodes: Copies of the model's nodes. Rules must not change them.
         outputs: Names of the graph's outputs.
-        opset: The version of the ``ai.onnx`` operators.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -60,7 +59,6 @@ class Wiring:
         self._types = {v.name: v.type.tensor_type.elem_type for v in values}
         self.nodes = [onnx.NodeProto.FromString(n.SerializeToString()) for n in model.graph.node]
         self.outputs = {v.name for v in model.graph.output}
-        self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
         self._inputs = {v.name for v in model.graph.input}
         self._constants = {t.name: t for t in model.graph.initializer}
         self._makers: dict[str, onnx.NodeProto] = {}
@@ -94,10 +92,6 @@ class Wiring:
         """The value of a constant; None where the tensor is computed or fed."""
         tensor = self._constants.get(name)
         return None if tensor is None else numpy_helper.to_array(tensor)
-
-    def tensors(self) -> Mapping[str, TensorProto]:
-        """All constants by name."""
-        return self._constants
 
     def number(self, name: str) -> float | None:
         """The value of a constant of one element."""

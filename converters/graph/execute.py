@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,8 @@ from onnx import helper
 
 from edgevision.backends._ort_message import plain_message
 from edgevision.converters.graph.index import shape_of
-from edgevision.errors import ModelError
+from edgevision.converters.graph.limits import limited
+from edgevision.errors import ModelError, StoppedError
 
 __all__ = ["Feed", "difference", "open_session", "run_all", "run_once", "trial_feeds"]
 
@@ -32,12 +32,9 @@ _LEAST_SLICE = 16
 # Sums are rounded relative to their terms, not to what is left of them, and sigmoid's tail is
 # absolute: no channel's scale counts as less than this, or than this share of its output's.
 _FLOOR = 1e-3
-#: One inference. A loop that never ends is no input that onnxruntime refuses.
-_LONGEST_S = 300.0
 _SUPPORTED_OPSET = re.compile(r"Opset (\d+) is under development.* is till opset (\d+)")
 
 
-# What onnxruntime puts around its sentences: an error code, and the place in its own source.
 def open_session(
     model: onnx.ModelProto, *, optimize: bool = True, threads: int = 0
 ) -> ort.InferenceSession:
@@ -49,7 +46,7 @@ def open_session(
         threads: Threads inside one operator; 0 lets onnxruntime choose.
 
     Raises:
-        ModelError: onnxruntime refuses the model.
+        ModelError: onnxruntime refuses the model, or takes too much to load it.
     """
     options = ort.SessionOptions()
     options.log_severity_level = 4  # errors reach the caller as exceptions, not as lines on stderr
@@ -60,9 +57,12 @@ def open_session(
     if not optimize:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        return ort.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        with limited("load", lambda: options.set_load_cancellation_flag(True)):
+            return ort.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+    except StoppedError:
+        raise
     except Exception as exc:  # onnxruntime's exceptions share no public base class
         raise _not_loaded(exc) from exc
 
@@ -90,31 +90,36 @@ def run_all(
 
 
 def trial_feeds(model: onnx.ModelProto) -> list[Feed]:
-    """Two seeded feeds for every input: noise, and for pictures then flat patches.
+    """Two seeded feeds for every input, noise, and for pictures then flat patches, on which the model runs.
 
     Pictures are inputs with four dims or of uint8: floats in [-1, 1), then in [-2, 2), about the
     range of normalised ones; integers in 0…255. Other integers may be indices or sizes and are 0,
     which is what they are fed at run time. Other floats are noise, others False or True.
 
+    It is run as it is written first: an inference can be stopped, but not the optimizer in the middle of
+    folding constants, which then takes no longer than the inference did.
+
     Raises:
-        ModelError: An input declares no shape, or no size tried for the open dims runs.
+        ModelError: An input declares no shape, the model does not run, or at no size tried for the
+            open dims.
     """
     weights = {t.name for t in model.graph.initializer}
     values = [v for v in model.graph.input if v.name not in weights]
     shapes = [shape_of(v) or [] for v in values]
-    if all(isinstance(d, int) for s in shapes for d in s[1:]):
-        return _feeds(values, 1)
+    fixed = all(isinstance(d, int) for s in shapes for d in s[1:])
     failure: ModelError | None = None
-    for size in _TRIAL_SIZES:
+    for size in (1,) if fixed else _TRIAL_SIZES:
         feeds = _feeds(values, size)
         try:
-            run_all(model, feeds)
+            run_once(model, feeds[0], optimize=False)
             return feeds
         except ModelError as exc:
+            if fixed or isinstance(exc, StoppedError):
+                raise
             failure = failure or exc
     raise ModelError(
         "the model ran at none of the sizes tried for its open dims",
-        received=str(failure),
+        received=failure.received or failure.problem if failure is not None else "",
         expected=f"one of {_TRIAL_SIZES} to work",
         hint="fix the input size with --size HxW",
     ) from failure
@@ -149,27 +154,18 @@ def _not_loaded(exc: Exception) -> ModelError:
 
 def _run(session: ort.InferenceSession, names: Sequence[str], feed: Feed) -> list[Array]:
     options = ort.RunOptions()
-    watchdog = threading.Timer(_LONGEST_S, setattr, (options, "terminate", True))
-    watchdog.daemon = True
-    watchdog.start()
     try:
-        return list(session.run(names, dict(feed), options))
+        with limited("inference", lambda: setattr(options, "terminate", True)):
+            return list(session.run(names, dict(feed), options))
+    except StoppedError:
+        raise
     except Exception as exc:  # onnxruntime's exceptions share no public base class
-        if options.terminate:
-            raise ModelError(
-                "the model was stopped while it was tried",
-                received=f"one inference that takes longer than {_LONGEST_S:g} s",
-                expected="an inference that ends",
-                hint="look for a Loop in it whose condition never becomes false",
-            ) from exc
         shapes = ", ".join(f"{k} {list(v.shape)}" for k, v in feed.items())
         raise ModelError(
             f"the model does not run on {shapes}",
             received=plain_message(exc),
             hint="give the input shape that the model was made for",
         ) from exc
-    finally:
-        watchdog.cancel()
 
 
 def _deviation(expected: Array, actual: Array) -> float:

@@ -19,6 +19,12 @@ __all__ = ["Header", "Names", "Shapes"]
 _DATA_DEPENDENT = {
     "NonZero", "NonMaxSuppression", "Unique", "Loop", "If", "Compress", "StringSplit",
 }  # fmt: skip
+# The operands of others that say how large the output is.
+_SIZES = {
+    "CenterCropPad": (1,), "ConstantOfShape": (0,), "Expand": (1,), "OneHot": (1,), "Pad": (1,),
+    "Range": (0, 1, 2), "Reshape": (1,), "Resize": (2, 3), "Slice": (1, 2, 3, 4), "Split": (1,), "Tile": (1,),
+    "TopK": (1,),
+}  # fmt: skip
 
 
 class Names(Pass):
@@ -65,7 +71,7 @@ class Shapes(Pass):
         model.graph.value_info.extend(known.value_info)
         dims = {v.name: shape_of(v) for v in known.output}
         fixed = all(isinstance(d, int) for v in model.graph.input for d in shape_of(v) or [""])
-        fixed = fixed and not any(n.op_type in _DATA_DEPENDENT for n in model.graph.node)
+        fixed = fixed and not _sizes_follow_data(model.graph)
         for value in model.graph.output:
             found = {arrays[value.name].shape for arrays in self._seen}
             # A run knows sizes that inference cannot; those that follow the data it must not freeze.
@@ -118,6 +124,20 @@ class Header(Pass):
         """Every domain that is used is declared."""
         missing = domains(model) - {o.domain for o in model.opset_import}
         return f"the domains {sorted(missing)} are not declared" if missing else None
+
+
+def _sizes_follow_data(graph: onnx.GraphProto) -> bool:
+    """Whether the values in an input may decide how large some tensor is."""
+    data = {v.name for v in graph.input}
+    for node in graph.node:
+        if node.op_type in _DATA_DEPENDENT:
+            return True
+        places = _SIZES.get(node.op_type, ())
+        if data.intersection(name for i, name in enumerate(node.input) if i in places):
+            return True
+        if node.op_type not in ("Shape", "Size") and data.intersection(node.input):
+            data.update(name for name in node.output if name)
+    return False
 
 
 def _declare(value: onnx.ValueInfoProto, dims: Sequence[int | str]) -> None:

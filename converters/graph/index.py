@@ -10,18 +10,29 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 __all__ = [
+    "RANDOM",
     "GraphIndex",
     "attribute",
+    "bodies",
     "captured",
     "domains",
     "elem_types",
     "inferred_shapes",
     "known_shapes",
     "nodes_in",
+    "opset_of",
     "shape_of",
 ]
 
 Array = NDArray[Any]
+
+#: Operators that give something else each time; Dropout only where it trains.
+RANDOM = frozenset(
+    {
+        "Bernoulli", "Dropout", "Multinomial",
+        "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
+    }
+)  # fmt: skip
 
 
 class GraphIndex:
@@ -89,14 +100,18 @@ class GraphIndex:
         return self.upstream_of(names)
 
 
+def bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The graphs inside If, Loop and Scan; none for other nodes."""
+    return [g for a in node.attribute for g in ([a.g] if a.HasField("g") else []) + list(a.graphs)]
+
+
 def captured(node: onnx.NodeProto) -> list[str]:
     """Names that the bodies of If, Loop and Scan may read from the graph around them."""
     names: list[str] = []
-    for item in node.attribute:
-        for body in ([item.g] if item.HasField("g") else []) + list(item.graphs):
-            for inner in body.node:
-                names += [*inner.input, *captured(inner)]
-            names += [o.name for o in body.output]
+    for body in bodies(node):
+        for inner in body.node:
+            names += [*inner.input, *captured(inner)]
+        names += [o.name for o in body.output]
     return names
 
 
@@ -104,16 +119,20 @@ def nodes_in(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """All nodes of a graph, each followed by those in its If, Loop and Scan bodies."""
     for node in graph.node:
         yield node
-        for item in node.attribute:
-            for body in (item.g, *item.graphs):
-                yield from nodes_in(body)
+        for body in bodies(node):
+            yield from nodes_in(body)
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of the ``ai.onnx`` operators; 1 where the model does not say."""
+    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
 
 
 def domains(model: onnx.ModelProto) -> set[str]:
     """Operator domains that a model uses, in bodies and functions too; ``""`` is ai.onnx."""
     inside = [n for function in model.functions for n in function.node]
-    bodies = [g for n in inside for a in n.attribute for g in (a.g, *a.graphs)]
-    nodes = [*nodes_in(model.graph), *inside, *(n for g in bodies for n in nodes_in(g))]
+    deeper = [n for node in inside for body in bodies(node) for n in nodes_in(body)]
+    nodes = [*nodes_in(model.graph), *inside, *deeper]
     used = {item.domain for item in [*nodes, *model.functions]}
     return {"" if domain == "ai.onnx" else domain for domain in used}
 

@@ -120,19 +120,23 @@ def weighted(node: onnx.NodeProto | None, wiring: Wiring) -> Weighted | None:
         return Weighted(node, weights, bias, 0, 1, groups)
     if node.op_type == "ConvTranspose":
         return Weighted(node, weights, bias, 1, 0, 1) if groups == 1 else None
-    if weights.ndim != 2:
-        return None
+    return _dense(node, weights, bias) if weights.ndim == 2 else None
+
+
+def _dense(node: onnx.NodeProto, weights: Array, bias: Array | None) -> Weighted | None:
+    """MatMul, or a Gemm that multiplies and adds and does nothing else."""
     if node.op_type == "MatMul":
         return Weighted(node, weights, None, 1, 0, 1)
     if attribute(node, "alpha", 1.0) != 1 or attribute(node, "transA", 0):
         return None
     out_axis = 0 if attribute(node, "transB", 0) else 1
-    if bias is not None and (
-        attribute(node, "beta", 1.0) != 1 or bias.size not in (1, weights.shape[out_axis])
-    ):
-        return None
     if bias is not None:
-        bias = np.broadcast_to(bias.reshape(-1), weights.shape[out_axis])
+        outputs = weights.shape[out_axis]
+        # As many values in a column are one for each row of the batch.
+        column = bias.ndim == 2 and len(bias) != 1
+        if attribute(node, "beta", 1.0) != 1 or column or bias.size not in (1, outputs):
+            return None
+        bias = np.broadcast_to(bias.reshape(-1), outputs)
     return Weighted(node, weights, bias, out_axis, 1 - out_axis, 1)
 
 

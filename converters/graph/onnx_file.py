@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_model
 
-from edgevision.converters.graph.index import nodes_in
+from edgevision.converters.graph.index import bodies, nodes_in
 from edgevision.errors import ModelError
 
 __all__ = ["data_files", "load", "save"]
@@ -204,6 +204,14 @@ def _check_body(model: onnx.ModelProto, file: Path) -> None:
             expected="at least one output",
             hint="export the model again; the file may be cut off",
         )
+    bare = [v.name for v in model.graph.input if _lacks_shape(v)]
+    if bare:
+        raise ModelError(
+            f"{file} has an input that does not say how many dims it has",
+            received=f"{bare[0]!r} without a shape",
+            expected="a shape, whose dims may be open, for every input",
+            hint="export it again, or declare the shape with onnx.helper.make_tensor_value_info",
+        )
     # The checker wants a shape that neither ONNX nor onnxruntime asks of an output. For it alone
     # one is set; which one does not matter, for it compares it with nothing.
     open_outputs = [v for v in model.graph.output if _lacks_shape(v)]
@@ -256,7 +264,7 @@ def _check_operators(model: onnx.ModelProto, file: Path) -> None:
         known = "version " + str(version) if standard else "domain " + repr(node.domain)
         raise ModelError(
             f"{file} uses an operator we cannot run",
-            received=f"{node.op_type!r} ({known}) in node {node.name or node.output[0]!r}",
+            received=f"{node.op_type!r} ({known}) in node {node.name or ', '.join(node.output)!r}",
             expected="operators of the ONNX standard",
             hint=_way_out(node.op_type, standard=standard),
         )
@@ -284,5 +292,5 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
-            for inner in (attribute.g, *attribute.graphs):
-                yield from inner.initializer
+        for body in bodies(node):
+            yield from body.initializer

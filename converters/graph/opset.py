@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import version_converter
 
-from edgevision.converters.graph.index import domains
+from edgevision.converters.graph.index import domains, opset_of
 from edgevision.converters.graph.passes import Pass, PassError
 from edgevision.errors import ModelError
 
@@ -21,12 +21,12 @@ class Opset(Pass):
     name = "opset"
 
     def __init__(self, model: onnx.ModelProto, minimum: int) -> None:
-        self._before, self._minimum = _version(model), minimum
+        self._before, self._minimum = opset_of(model), minimum
         self.indispensable = self._before < min(_LOWEST_OPSET, minimum)
 
     def obstacle(self, model: onnx.ModelProto) -> str | None:
         """It is new enough."""
-        found = _version(model)
+        found = opset_of(model)
         return f"the opset is {found}" if found >= self._minimum else None
 
     def change(self, model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
@@ -45,7 +45,7 @@ class Opset(Pass):
 
     def broken(self, model: onnx.ModelProto) -> str | None:
         """The version asked for is reached."""
-        found = _version(model)
+        found = opset_of(model)
         return f"the opset is still {found}" if found < self._minimum else None
 
     def undone(self, reason: str) -> str:
@@ -60,7 +60,3 @@ class Opset(Pass):
             expected=f"opset {_LOWEST_OPSET} or newer",
             hint=f"export the model again with opset {self._minimum}",
         )
-
-
-def _version(model: onnx.ModelProto) -> int:
-    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from edgevision.converters.graph.index import captured
+from edgevision.converters.graph.index import bodies, captured
 from edgevision.errors import EdgevisionError, ModelError
 
 __all__ = ["Outcome", "Pass", "PassError", "run_passes"]
@@ -189,9 +189,9 @@ def _loose_ends(graph: onnx.GraphProto) -> Iterator[str]:
     """What is read before it is made, or made twice."""
     known = {v.name for v in graph.input} | {t.name for t in graph.initializer} | {""}
     known |= {t.values.name for t in graph.sparse_initializer}
-    bodies = {o for n in graph.node for a in n.attribute for g in (a.g, *a.graphs) for o in _own(g)}
+    local = {name for node in graph.node for body in bodies(node) for name in _own(body)}
     for node in graph.node:
-        inside = [n for n in captured(node) if n not in bodies]
+        inside = [n for n in captured(node) if n not in local]
         yield from (
             f"{n!r} is read before it is made" for n in [*node.input, *inside] if n not in known
         )
@@ -206,6 +206,5 @@ def _own(body: onnx.GraphProto) -> Iterator[str]:
     yield from (t.name for t in body.initializer)
     for node in body.node:
         yield from node.output
-        for item in node.attribute:
-            for inner in (item.g, *item.graphs):
-                yield from _own(inner)
+        for inner in bodies(node):
+            yield from _own(inner)

@@ -44,7 +44,7 @@ def _mean_of_sum(node: onnx.NodeProto, wiring: Wiring) -> Replacement | None:
     total = wiring.inner(node.input[0], "Add")
     if total is None or not wiring.same_shape(*total.input):
         return None
-    if any(name in wiring.tensors() for name in total.input):
+    if any(wiring.array(name) is not None for name in total.input):
         return None
     means = [wiring.fresh(f"{node.output[0]}/{side}") for side in ("left", "right")]
     pools = [

@@ -21,22 +21,34 @@ def _pad_into_maxpool(node: onnx.NodeProto, wiring: Wiring) -> Replacement | Non
     pad = wiring.inner(node.input[0], "Pad")
     if pad is None or len([o for o in node.output if o]) != 1:
         return None
-    amounts, value = _pad_amounts(pad, wiring)
-    if amounts is None or value > _MINUS_INFINITY:
-        return None
-    rank = len(amounts) // 2
-    spatial = [*amounts[2:rank], *amounts[rank + 2 :]]
-    if any(amounts[:2]) or any(amounts[rank : rank + 2]) or min(spatial) < 0:
-        return None
-    if attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+    total, value = _pads_with(pad, node, wiring)
+    if total is None or value > _MINUS_INFINITY:
         return None
     kernel = attribute(node, "kernel_shape")
-    own = attribute(node, "pads", [0] * len(spatial))
-    total = [a + b for a, b in zip(own, spatial, strict=True)]
     if any(p >= k for p, k in zip(total, [*kernel, *kernel], strict=True)):
         return None  # onnxruntime refuses pads as large as the kernel
     pool = node_with(node, inputs=[pad.input[0]], pads=total, auto_pad="NOTSET")
     return Replacement([pad, node], [pool])
+
+
+def _pads_with(
+    pad: onnx.NodeProto, node: onnx.NodeProto, wiring: Wiring
+) -> tuple[list[int] | None, float]:
+    """The ``pads`` of a Conv or pool that does what the Pad before it does too, and the value that it pads with.
+
+    None where the Pad does anything else than to enlarge pictures by a constant.
+    """
+    amounts, value = _pad_amounts(pad, wiring)
+    if amounts is None or min(amounts) < 0:
+        return None, 0.0
+    if attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        return None, 0.0
+    rank = len(amounts) // 2
+    if any(amounts[:2]) or any(amounts[rank : rank + 2]):
+        return None, 0.0
+    spatial = [*amounts[2:rank], *amounts[rank + 2 :]]
+    own = attribute(node, "pads", [0] * len(spatial))
+    return [a + b for a, b in zip(own, spatial, strict=True)], value
 
 
 def _pad_amounts(pad: onnx.NodeProto, wiring: Wiring) -> tuple[list[int] | None, float]:
@@ -54,17 +66,11 @@ def _pad_amounts(pad: onnx.NodeProto, wiring: Wiring) -> tuple[list[int] | None,
 def _pad_into_conv(node: onnx.NodeProto, wiring: Wiring) -> Replacement | None:
     """2. Pad(0) before Conv becomes the Conv's own pads."""
     pad = wiring.inner(node.input[0], "Pad")
-    if pad is None or attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+    if pad is None:
         return None
-    amounts, value = _pad_amounts(pad, wiring)
-    if amounts is None or value != 0 or min(amounts) < 0:
+    total, value = _pads_with(pad, node, wiring)
+    if total is None or value != 0:
         return None
-    rank = len(amounts) // 2
-    if any(amounts[:2]) or any(amounts[rank : rank + 2]):
-        return None
-    spatial = [*amounts[2:rank], *amounts[rank + 2 :]]
-    own = attribute(node, "pads", [0] * len(spatial))
-    total = [a + b for a, b in zip(own, spatial, strict=True)]
     conv = node_with(node, inputs=[pad.input[0], *node.input[1:]], pads=total, auto_pad="NOTSET")
     return Replacement([pad, node], [conv])
 

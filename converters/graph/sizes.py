@@ -7,7 +7,7 @@ onnxruntime's took 1.5 to 3 times as long, and no less with the Conv in INT8.
 from __future__ import annotations
 
 import onnx
-from onnx import helper
+from onnx import TensorProto, helper
 
 from edgevision.converters.graph.editing import Replacement, Wiring, node_with
 from edgevision.converters.graph.index import attribute
@@ -61,6 +61,11 @@ def _halving(node: onnx.NodeProto, wiring: Wiring) -> Replacement | None:
         return None
     if attribute(node, "antialias", 0) or attribute(node, "axes"):
         return None
+    if wiring.element(node.input[0]) not in (TensorProto.FLOAT, TensorProto.FLOAT16):
+        return None  # AveragePool takes no integers
+    scales = wiring.array(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    if scales is not None and scales.size and (scales[-2:] != 0.5).any():
+        return None  # 0.51 · 4 is 2 pixels too, but others
     shape, result = wiring.shape(node.input[0]), wiring.shape(node.output[0])
     if shape is None or result is None or len(shape) != 4:
         return None

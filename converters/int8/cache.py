@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from edgevision.converters.int8.calibration_file import (
 )
 from edgevision.converters.int8.from_onnx import Calibration
 from edgevision.converters.provenance import kernel_features, tool_versions
+from edgevision.converters.whole_file import write_whole
 from edgevision.user_cache import user_cache
 
 __all__ = ["CalibrationCache", "Entry", "open_cache"]
@@ -116,7 +116,7 @@ class Entry:
     def store(self, measured: Calibration) -> None:
         """Puts it there, whole or not at all; where that is not possible, says so."""
         try:
-            _write(self.file, to_bytes(measured, self.facts))
+            write_whole(self.file, to_bytes(measured, self.facts))
             _make_room(self.folder, self.file)
         except OSError as error:
             self.say(f"the calibration cannot be kept in the cache: {error.strerror}")
@@ -183,19 +183,6 @@ def _changed(then: Facts, now: Facts) -> str:
     if then.get("cpu_features") != now["cpu_features"]:
         found.append("it was measured on another kind of processor")
     return "; ".join(found) or "edgevision's own code has changed"
-
-
-def _write(file: Path, data: bytes) -> None:
-    """A reader sees the old file or the new one, never a part."""
-    with tempfile.NamedTemporaryFile(suffix=".tmp", dir=file.parent, delete=False) as part:
-        own = Path(part.name)
-        try:
-            part.write(data)
-            part.close()
-            own.replace(file)
-        except BaseException:
-            own.unlink(missing_ok=True)
-            raise
 
 
 def _make_room(folder: Path, newest: Path) -> None:

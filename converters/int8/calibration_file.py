@@ -23,8 +23,9 @@ from edgevision.converters.int8.write import IntegerLayer
 
 __all__ = ["UnfitError", "from_bytes", "read_facts", "to_bytes"]
 
-_SCHEMA = 1
+_SCHEMA = 2
 _HISTOGRAMS = "histograms"
+_HARM = "harm"
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -103,12 +104,17 @@ def _arrays(measured: Calibration) -> Iterator[tuple[str, Array]]:
         "ranges": list(measured.ranges),
         "rounded": list(measured.rounded),
         _HISTOGRAMS: list(measured.histograms),
+        _HARM: list(measured.harm),
     }
     yield "text", np.frombuffer(json.dumps(text).encode(), np.uint8)
     yield "extremes", np.array([(r.low, r.high, r.mean_low, r.mean_high) for r in seen])
     yield "frames", np.array([(r.frames, r.non_finite) for r in seen], np.int64)
     if measured.histograms:
         yield _HISTOGRAMS, np.stack([h.counts for h in measured.histograms.values()])
+    for method, noises in measured.harm.items():
+        tensors = json.dumps(list(noises)).encode()
+        yield f"{_HARM}/{method}/tensors", np.frombuffer(tensors, np.uint8)
+        yield f"{_HARM}/{method}", np.array(list(noises.values()), np.float64)
     for number, layer in enumerate(measured.rounded.values()):
         yield f"weights/{number}", layer.weights
         yield f"scales/{number}", layer.scales
@@ -131,7 +137,13 @@ def _calibration(arrays: Arrays) -> Calibration:
             name: Histogram(ranges[name].low, ranges[name].high, row)
             for name, row in zip(text[_HISTOGRAMS], counts, strict=True)
         },
+        harm={method: _noises(arrays, f"{_HARM}/{method}") for method in text[_HARM]},
     )
+
+
+def _noises(arrays: Arrays, name: str) -> dict[str, float]:
+    tensors = json.loads(arrays[f"{name}/tensors"].tobytes())
+    return dict(zip(tensors, arrays[name].tolist(), strict=True))
 
 
 def _layer(arrays: Arrays, number: int) -> IntegerLayer:

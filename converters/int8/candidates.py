@@ -10,15 +10,10 @@ import onnx
 from edgevision.converters.int8.cache import CalibrationCache
 from edgevision.converters.int8.from_onnx import Quantized
 from edgevision.converters.int8.measured import Measured
+from edgevision.converters.int8.put_back import float_sets, int8_layers, last_layers
+from edgevision.converters.int8.range_methods import TUNED
 from edgevision.converters.int8.ranges import Feeds, Progress, silent
-from edgevision.converters.int8.sensitivity import (
-    float_sets,
-    int8_layers,
-    int8_share,
-    last_layers,
-    measure_harm,
-    multiply_adds,
-)
+from edgevision.converters.int8.work import int8_share, multiply_adds
 
 __all__ = ["CANDIDATES", "Candidate", "Trial", "best_candidate"]
 
@@ -27,9 +22,9 @@ _DRAW = 0.5
 #: After so many recipes it is tried what else may help all of them: last layers in float, equalized channels.
 _PLAIN_FIRST = 2
 #: About so many layers go back to float, one attempt after another.
-_FLOATS = (1, 2, 4, 6, 8)
-#: Frames that tell how much a layer costs.
-_RANKED_ON = 6
+_FLOATS = (1, 2, 3, 4, 6, 8, 10)
+#: The last layers in float must close this much of the gap to what is asked, since every recipe behind pays for it.
+_LAST_LAYERS_GAIN = 0.5
 
 
 @dataclass(frozen=True)
@@ -76,16 +71,15 @@ class Trial:
     speedup: float | None = None
 
 
-# Ordered by how often each was best over six real models; no range method wins everywhere, and
-# second-order rounding, the largest gain on most, hurt one of them. The first two need no histograms.
+# Ordered by how often each was best over six real models, and by what it takes: the first two need no histograms,
+# the fourth is the only one that runs the network for each tensor. No range method wins everywhere, and second-order
+# rounding, the largest gain on most, hurt one of them.
 CANDIDATES: tuple[Candidate, ...] = (
     Candidate("mean", True),
     Candidate("minmax", True),
     Candidate("mse", True),
-    Candidate("p99.999", True),
-    Candidate("p99.99", True),
+    Candidate(TUNED, True),
     Candidate("mean", False),
-    Candidate("minmax", False),
     Candidate("mse", False),
 )
 
@@ -138,7 +132,7 @@ def best_candidate(
         cache=cache,
         progress=progress,
     )
-    search = _Search(measured, score, speedup, target, margin, progress)
+    search = _Search(measured, score, speedup, target, margin)
     for number, candidate in enumerate(candidates):
         if number == _PLAIN_FIRST:
             search.try_last_layers()
@@ -158,11 +152,10 @@ class _Search:
         speedup: Callable[[Quantized], float] | None,
         target: float,
         margin: float,
-        progress: Progress,
     ) -> None:
         self._measured = self._plain = measured
         self._score, self._speedup = score, speedup
-        self._target, self._progress = target, progress
+        self._target = target
         self._work = multiply_adds(
             measured.model, int8_layers(measured.model, measured.calibration)
         )
@@ -194,7 +187,7 @@ class _Search:
             int8_share(self._work, floats),
             None if self._speedup is None else self._speedup(made),
         )
-        if not self.trials or self._better(trial.score):
+        if not self.trials or self._better(trial):
             self.best = trial, made
         self.trials.append(trial)
 
@@ -208,7 +201,8 @@ class _Search:
         if self.found or 2 * len(names) > len(self._work):
             return
         self.attempt(replace(before.candidate, floats=names))
-        if self._helped(before):
+        gap = self._enough - before.score
+        if self.trials[-1].score > before.score + max(self._draw, _LAST_LAYERS_GAIN * gap):
             self._floats = names
 
     def try_equalized(self) -> None:
@@ -228,21 +222,14 @@ class _Search:
             return
         recipe = self.best[0].candidate
         self._floats = recipe.floats
+        self._draw = 0.0  # more layers in float are no other recipe, but the same with less noise
+        harm = self._measured.harm(ranges=recipe.ranges, rounding=recipe.rounding)
         model, calibration = self._measured.model, self._measured.calibration
-        harm = measure_harm(
-            model,
-            calibration,
-            self._measured.frames(_RANKED_ON),
-            ranges=recipe.ranges,
-            rounding=recipe.rounding,
-            progress=self._progress,
-        )
         for names in float_sets(model, calibration, harm, _FLOATS, self._floats):
             self.attempt(replace(recipe, floats=names))
 
-    def _helped(self, before: Trial) -> bool:
-        return self.trials[-1].score > before.score + self._draw
-
-    def _better(self, score: float) -> bool:
-        best = self.best[0].score
-        return score >= self._enough or score > best + self._draw or best < self._target <= score
+    def _better(self, trial: Trial) -> bool:
+        """A draw is the earlier one's, but for tuned ranges: they were chosen for less noise."""
+        score, best = trial.score, self.best[0].score
+        lead = -self._draw if trial.candidate.ranges == TUNED else self._draw
+        return score >= self._enough or score > best + lead or best < self._target <= score

@@ -21,7 +21,7 @@ from edgevision.converters.int8.params import (
     unfit,
 )
 from edgevision.converters.int8.plan import Plan, make_plan
-from edgevision.converters.int8.range_methods import METHODS, interval_of, needs_histogram
+from edgevision.converters.int8.range_methods import METHODS, TUNED, interval_of, needs_histogram
 from edgevision.converters.int8.ranges import Feeds, Progress, TensorRange, collect, silent
 from edgevision.converters.int8.read_back import read_back, refuse_quantized
 from edgevision.converters.int8.rounding import bias_shift, round_nearest, round_with_moments
@@ -51,6 +51,8 @@ class Calibration:
         exclude: Nodes that were to stay float.
         ranges: Tensor name → its extremes.
         histograms: Tensor name → what lies between them; empty until `with_histograms`.
+        harm: Range method → tensor → the noise at the outputs that its integers make alone, see `tensor_harm`;
+            empty until somebody measured it.
         rounded: Layer name → weights rounded with second moments, bias corrected; empty if not
             asked for. They do not depend on the ranges, so the moments need not be kept.
         warnings: What rounding met, as sentences.
@@ -62,11 +64,18 @@ class Calibration:
     rounded: Mapping[str, IntegerLayer]
     warnings: tuple[str, ...] = ()
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
+    harm: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def frames(self) -> int:
         """How many there were."""
         return _frames(self.ranges)
+
+    def method_for(self, tensor: str, ranges: str) -> str:
+        """The plain range method that a tensor gets where the recipe says ``ranges``."""
+        if ranges != TUNED:
+            return ranges
+        return min(self.harm, key=lambda method: self.harm[method].get(tensor, 0.0))
 
 
 @dataclass(frozen=True)
@@ -156,12 +165,16 @@ def parts_of(
     _check_choice("ranges", ranges, tuple(METHODS))
     if needs_histogram(ranges) and not measured.histograms:
         raise UsageError(f"{ranges} needs histograms", hint="call with_histograms first")
+    if ranges == TUNED and not measured.harm:
+        raise UsageError(
+            f"{ranges} needs to know the harm of tensors", hint="call tensor_harm first"
+        )
     plan = _plan(model, measured.scheme, {*measured.exclude, *exclude}, measured.ranges)
     fed = {value.name for value in model.graph.input}
     intervals = {
         name: interval_of(
             # A picture's values have bounds, and 255 even steps between them lose nothing.
-            "minmax" if name in fed else ranges,
+            "minmax" if name in fed else measured.method_for(name, ranges),
             measured.ranges[name],
             measured.histograms.get(name),
             symmetric=not plan.scheme.asymmetric,

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from edgevision.converters.int8.histograms import Histogram
 from edgevision.converters.int8.ranges import TensorRange
 
-__all__ = ["METHODS", "Interval", "interval_of", "needs_histogram"]
+__all__ = ["METHODS", "PLAIN", "TUNED", "Interval", "interval_of", "needs_histogram"]
 
 Interval = tuple[float, float]
 
+#: Takes what another method does, tensor by tensor.
+TUNED = "tuned"
 #: Name → what it does, for reports. No method is best everywhere.
 METHODS: Mapping[str, str] = {
     "minmax": "takes the extremes of all calibration pictures",
@@ -18,7 +20,10 @@ METHODS: Mapping[str, str] = {
     "p99.99": "leaves the outermost 0.01 % of the values out",
     "p99.999": "leaves the outermost 0.001 % of the values out",
     "mse": "takes the interval whose steps err least in the mean of squares",
+    TUNED: "takes for each tensor what any of the others does, whichever disturbs the outputs least",
 }
+#: Those that say for themselves what a tensor's range is.
+PLAIN = tuple(name for name in METHODS if name != TUNED)
 
 
 def needs_histogram(method: str) -> bool:
@@ -32,7 +37,7 @@ def interval_of(
     """The range of one tensor, in its own unit.
 
     Args:
-        method: One of `METHODS`.
+        method: One of `PLAIN`.
         seen: Its extremes.
         histogram: What lies between; needed where `needs_histogram` says so. A tensor that was never
             finite has none.

@@ -14,6 +14,7 @@ __all__ = [
     "accuracy_required",
     "accuracy_section",
     "accuracy_text",
+    "metric_name",
 ]
 
 _METRICS = {"map50_95": "mAP@0.5:0.95", "top1": "top-1"}

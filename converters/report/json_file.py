@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgevision.converters.calibration import Data
 from edgevision.converters.conversion import Conversion, Made
 from edgevision.converters.int8.candidates import Candidate
 from edgevision.converters.prove import Proof
@@ -67,20 +68,25 @@ def _calibration(conversion: Conversion) -> dict[str, Any] | None:
     data = conversion.data
     if data is None:
         return None
+    own = conversion.validation is None  # else the labelled pictures choose and decide
     proven = sorted((m for m in conversion.made if m.proof is not None), key=lambda m: not m.trials)
     return {
         "method": recipe(proven[0]) if proven else None,
         "samples": data.calibration.count,
         "digest": data.digest,
         "data": data.name,
-        "selection_samples": data.selection.count,
-        "recipes_chosen_on": "selection" if data.selection.count else "calibration",
-        "proof_samples": data.proof.count,
+        "selection_samples": data.selection.count if own else 0,
+        "recipes_chosen_on": _chosen_on(data) if own else "validation",
+        "proof_samples": data.proof.count if own else 0,
         "proof_digest": data.proof.digest or None,
         "proof_repeated": data.proof.repeated,
         "random": data.random,
         "problems": data.problems,
     }
+
+
+def _chosen_on(data: Data) -> str:
+    return "selection" if data.selection.count else "calibration"
 
 
 def _validation(conversion: Conversion) -> dict[str, Any] | None:

@@ -12,7 +12,13 @@ from edgevision.converters.report.data import data_section, noise_warning
 from edgevision.converters.report.decided import proof_cell, proof_headline, proof_lacking
 from edgevision.converters.report.json_file import zero_inputs
 from edgevision.converters.report.outputs import code, outputs_table
-from edgevision.converters.report.speed import original_notes, ratio_text, speed_notes
+from edgevision.converters.report.speed import (
+    elsewhere_notes,
+    original_notes,
+    ratio_text,
+    speed_counts,
+    speed_notes,
+)
 from edgevision.converters.report.trials import trials_section
 from edgevision.text import counted, markdown, size_text
 
@@ -33,11 +39,17 @@ _VERDICTS = {
 }
 
 
-def report_markdown(conversion: Conversion) -> str:
-    """The whole report."""
+def report_markdown(conversion: Conversion, runs: str = "") -> str:
+    """The whole report.
+
+    Args:
+        conversion: What it is about.
+        runs: Which variant runs on this machine, as a sentence; empty where there is no bundle.
+    """
     sections = [
         _headline(conversion),
         _noise_text(conversion),
+        runs if len(conversion.made) > 1 else "",
         _model_text(conversion),
         _zeros_text(conversion),
         _table(conversion),
@@ -72,10 +84,10 @@ def _sentence(made: Made, conversion: Conversion) -> str:
     speed = conversion.timings[made.variant.id]["speedup"]
     size = made.variant.size_bytes / conversion.made[0].variant.size_bytes
     whose = "its" if made.proof.accuracy is None else "fp32's"
-    runs = "" if made.for_gpus else f"runs at {speed:.2f}× {whose} speed here and "
+    runs = f", runs at {speed:.2f}× {whose} speed here" if speed_counts(made.variant.id) else ""
     return (
         f"**{markdown(made.variant.id)}: {_VERDICTS[made.verdict]}.** "
-        f"{proof_headline(made.proof)}, {runs}takes {size:.0%} of {whose} size."
+        f"{proof_headline(made.proof)}{runs} and takes {size:.0%} of {whose} size."
         + proof_lacking(made.proof)
         + _broken(made)
     )
@@ -113,7 +125,7 @@ def _baked_text(conversion: Conversion) -> str:
         return ""
     done = {made.variant.id for made in conversion.made if made.variant.spec.baked == baked}
     which = "Every variant" if len(done) == len(conversion.made) else ", ".join(sorted(done))
-    what = f": baked into it: {', '.join(baked)}" if baked else ""
+    what = f", with this baked into it: {', '.join(baked)}" if baked else ""
     return f" {which} takes {dtype} pixels{what}."
 
 
@@ -134,7 +146,7 @@ def _table(conversion: Conversion) -> str:
     rows = [
         "| variant | size | agreement with fp32 |"
         + (" accuracy |" if labelled else "")
-        + " median inference | speed | against the original |",
+        + " median inference | speed against fp32 | against the original |",
         "| --- | ---: | --- |" + (" --- |" if labelled else "") + " ---: | ---: | ---: |",
     ]
     for made in conversion.made:
@@ -174,14 +186,7 @@ def _speed_note(conversion: Conversion) -> str:
         "this machine; `edgevision bench` measures a whole pipeline on yours."
     )
     lines = [how, *(f"**{note}**" for note in speed_notes(conversion))]
-    lines += original_notes(conversion)
-    for_gpus = [m.variant.id for m in conversion.made if m.for_gpus]
-    if for_gpus:
-        lines.append(
-            f"Written for TensorRT: {', '.join(f'`{i}`' for i in for_gpus)}; "
-            "its speed on a CPU says nothing about a GPU."
-        )
-    return "\n".join(lines)
+    return "\n".join([*lines, *original_notes(conversion), *elsewhere_notes(conversion)])
 
 
 def _engines_section(conversion: Conversion) -> str:
@@ -194,7 +199,7 @@ def _engines_section(conversion: Conversion) -> str:
         "",
         "| variant | engine | executes in | "
         + ("accuracy" if conversion.validation is not None else "agreement with fp32")
-        + " | median inference | speed |",
+        + " | median inference | speed against fp32 in onnxruntime |",
         "| --- | --- | --- | --- | ---: | ---: |",
     ]
     for engine, proof in proven:
@@ -203,7 +208,8 @@ def _engines_section(conversion: Conversion) -> str:
             f"{proof_cell(proof)} {_VERDICTS[proof.verdict]} | "
             f"{engine.timing['latency_ms']['p50']:.2f} ms | {engine.timing['speedup']:.2f}× |"
         )
-    rows += ["", "`edgevision run` takes the fastest that passed, unless told otherwise."]
+    if not conversion.rejected:
+        rows += ["", "`edgevision run` takes the fastest that passed, unless told otherwise."]
     return "\n".join(rows)
 
 
@@ -253,10 +259,9 @@ def _changes_section(conversion: Conversion) -> str:
 
 
 def _next_section(conversion: Conversion) -> str:
-    order = conversion.order
-    if not conversion.passed and not order.keep_passing:
+    if conversion.rejected:
         return ""
-    name = order.output.name
+    name = conversion.order.output.name
     bundle = shlex.quote(name) if re.fullmatch(r"[\w.+ -]+", name) else "BUNDLE.evb"
     return (
         "## Next\n\n```\n"

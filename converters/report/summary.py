@@ -13,8 +13,8 @@ from edgevision.converters.bundle_writer import rejected_place
 from edgevision.converters.orders import Job
 from edgevision.converters.report.accuracy import accuracy_cell
 from edgevision.converters.report.agreement import found_text
-from edgevision.converters.report.speed import ratio_text, speed_counts
-from edgevision.text import markdown, printable, size_text
+from edgevision.converters.report.speed import not_faster, ratio_text, speed_counts
+from edgevision.text import counted, markdown, printable, size_text
 
 __all__ = [
     "failed_entry",
@@ -180,8 +180,8 @@ def _row(entry: Entry) -> tuple[str, ...]:
 
 def _called(entry: Entry) -> str:
     """The model's file, and its bundle's name where that is another."""
-    model = printable(entry["model"], 60)
-    return model if model.rpartition(".")[0] == entry["name"] else f"{model} as {entry['name']}"
+    model, name = printable(entry["model"], 60), printable(entry["name"], 60)
+    return model if model.rpartition(".")[0] == name else f"{model} as {name}"
 
 
 def _shown(entry: Entry) -> tuple[str, Mapping[str, Any], str]:
@@ -209,7 +209,7 @@ def _found(facts: Mapping[str, Any]) -> str:
 def _counts(summary: Mapping[str, Any]) -> str:
     counts = summary["counts"]
     said = [f"{count} {status}" for status, count in counts.items() if count]
-    return f"{len(summary['models'])} models: {', '.join(said)}"
+    return f"{counted(len(summary['models']), 'model')}: {', '.join(said)}"
 
 
 def _notes(summary: Mapping[str, Any]) -> list[str]:
@@ -226,7 +226,7 @@ def _notes(summary: Mapping[str, Any]) -> list[str]:
         ]
         name = _called(entry)
         if slower:
-            notes.append(f"{name}: {', '.join(slower)} is not faster than fp32 on this machine")
+            notes.append(f"{name}: {not_faster(slower)} than fp32 on this machine")
         if entry["random_calibration"]:
             notes.append(f"{name} was calibrated on random noise: its numbers rest on noise")
     return notes

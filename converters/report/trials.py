@@ -14,10 +14,11 @@ from edgevision.text import score_text, size_text
 
 __all__ = ["trial_times", "trials_section", "unbeaten"]
 
-_ROUNDING = (
-    "`rounding` rounds weights by what the pictures make of them, not to the nearest; `equalized` brings the channels "
-    "of an activation to like ranges first."
-)
+#: Words in the names of recipes.
+_WORDS = {
+    "rounding": "rounds weights by what the pictures make of them, not to the nearest",
+    "equalized": "brings the channels of an activation to like ranges first",
+}
 _COLUMNS = (
     "*in int8*: the share of all multiply-adds, which tells the cost without running it. *Speed*: against fp32, on "
     "this machine, a few rounds each. ●: nothing that was tried is better in one of score and speed and as good in "
@@ -36,16 +37,19 @@ def trials_section(made: Made, conversion: Conversion) -> str:
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
     best = unbeaten(made.trials)
+    chosen = " (shipped)" if made.passed else " (the best found)"
     for number, trial in enumerate(made.trials):
-        shipped = " (shipped)" if trial.candidate.name == recipe(made) else ""
+        mark = chosen if trial.candidate.name == recipe(made) else ""
         speed = "–" if trial.speedup is None else f"{trial.speedup:.2f}×"
         rows.append(
-            f"| {'●' if number in best else ''} | {trial.candidate.name}{shipped} | {score_text(trial.score)} "
+            f"| {'●' if number in best else ''} | {trial.candidate.name}{mark} | {score_text(trial.score)} "
             f"| {size_text(trial.size_bytes)} | {trial.int8_share:.1%} | {speed} |"
         )
     tried = dict.fromkeys(trial.candidate.ranges for trial in made.trials)
-    meant = [f"`{name}` {METHODS[name]}" for name in tried]
-    rows += ["", f"As the range of an activation, {'; '.join(meant)}. {_ROUNDING} {_COLUMNS}"]
+    ranges = "; ".join(f"`{name}` {METHODS[name]}" for name in tried)
+    names = " ".join(trial.candidate.name for trial in made.trials)
+    others = [f"`{word}` {meaning}." for word, meaning in _WORDS.items() if word in names]
+    rows += ["", " ".join([f"As the range of an activation, {ranges}.", *others, _COLUMNS])]
     return "\n".join(rows)
 
 

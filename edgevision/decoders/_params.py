@@ -30,6 +30,12 @@ __all__ = [
 ]
 
 
+_NO_NMS = (
+    "leave it out: this decoder does no NMS. Where the graph does, its overlap is the one that it was exported "
+    "with, or that convert --bake nms took from the preset or --config"
+)
+
+
 def keywords(plugin: type) -> list[str]:
     """The parameters of a decoder's class, without the labels, which are no parameter to users."""
     parameters = inspect.signature(plugin).parameters.values()
@@ -43,6 +49,7 @@ def refuse_unknown(decoder: str, unknown: Mapping[str, object], known: Iterable[
             f"decoder {decoder!r} has no such parameter",
             received=", ".join(sorted(unknown)),
             expected=f"only: {', '.join(known)}",
+            hint=_NO_NMS if "iou" in unknown else "",
         )
 
 

@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from edgevision.errors import DataError
-from edgevision.frame import Image
+from edgevision.frame import Image, picture_digest
 from edgevision.metrics.truth import ClassTruth, Truth
 from edgevision.sources.images import read_image
 from edgevision.text import counted, printable
@@ -128,7 +126,7 @@ class LabelledData:
             if image is None:
                 continue
             truth = item.truth(image.shape[0], image.shape[1])
-            digest.update(_pixels_digest(image))
+            digest.update(picture_digest(image))
             digest.update(_truth_bytes(truth, self.labels))
             given += 1
             yield image, truth
@@ -161,12 +159,6 @@ def _why_not(item: Item, image: Image | None) -> str:
     return (
         f"is {image.shape[1]}×{image.shape[0]}{turned}, its labels are for {width}×{height} pixels"
     )
-
-
-def _pixels_digest(image: Image) -> bytes:
-    digest = hashlib.sha256(repr(image.shape).encode())
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.digest()
 
 
 def _truth_bytes(truth: Truth, labels: Sequence[str]) -> bytes:

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.converters.conversion import Order
 from edgevision.converters.convert import convert
-from edgevision.converters.graph import execute
+from edgevision.converters.graph import limits
 from edgevision.converters.int8.from_onnx import calibrate, quantize_calibrated
 from edgevision.converters.readers.child import Limits
 from edgevision.converters.settings import Overrides
@@ -187,7 +187,7 @@ def test_a_branch_that_the_picture_decides_is_kept_in_fp16(config: Path, tmp_pat
 def test_a_loop_without_end_is_stopped(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execute, "_LONGEST_S", 2.0)
+    monkeypatch.setattr(limits, "_LONGEST_S", 2.0)
     error = refused(ordered(save(tmp_path / "m.onnx", looped("", "true")), config))
     assert isinstance(error, ModelError)
     assert "longer than 2 s" in error.received

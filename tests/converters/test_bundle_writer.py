@@ -6,13 +6,20 @@ import errno
 import json
 import os
 import shutil
+import signal
 import stat
 from pathlib import Path
 
 import pytest
 
 from edgevision.converters import bundle_writer
-from edgevision.converters.bundle_writer import check_output, replaced, staging, write_json
+from edgevision.converters.bundle_writer import (
+    check_output,
+    replaced,
+    staging,
+    write_json,
+    write_text,
+)
 from edgevision.errors import OutputError
 from edgevision.signals import Interrupted
 
@@ -38,6 +45,16 @@ def test_what_exists_is_refused_without_force(tmp_path: Path) -> None:
         check_output(bundle, force=False)
     assert caught.value.hint == "--force replaces it"
     check_output(bundle, force=True)
+
+
+@pytest.mark.parametrize("place", [".", "..", "", "/"])
+def test_a_path_without_a_name_is_no_place_for_a_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Not even from inside a bundle that is to be replaced."""
+    monkeypatch.chdir(folder_with(tmp_path / "a.evb", "manifest.json"))
+    with pytest.raises(OutputError, match="no name for a bundle"):
+        check_output(Path(place), force=True)
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
@@ -201,3 +218,43 @@ def test_a_bundle_that_a_killed_run_had_moved_aside_is_not_lost(tmp_path: Path) 
     with pytest.raises(OSError, match="No such file"):
         replaced(tmp_path / "nothing was staged", tmp_path / "a.evb")
     assert names(tmp_path) == ["a.evb"]
+
+
+def test_a_whole_file_is_read_like_any_other(tmp_path: Path) -> None:
+    write_text(tmp_path / "summary.md", "new: ✅\n")
+    write_text(tmp_path / "summary.md", "newer: ✅\n")
+    assert names(tmp_path) == ["summary.md"]
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8") == "newer: ✅\n"
+    assert stat.S_IMODE((tmp_path / "summary.md").stat().st_mode) == 0o644
+
+
+def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path: Path) -> None:
+    """A limit on the size of files, which is what a full disk looks like from inside."""
+    resource = pytest.importorskip("resource")
+    (tmp_path / "summary.json").write_text("old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+        with pytest.raises(OutputError, match=r"no room is left for .*summary\.json"):
+            write_text(tmp_path / "summary.json", "new" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert names(tmp_path) == ["summary.json"]
+    assert (tmp_path / "summary.json").read_text() == "old"
+
+
+def test_a_signal_while_a_file_is_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "summary.json").write_text("old")
+
+    def interrupted(self: Path, target: Path) -> None:
+        raise Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_text(tmp_path / "summary.json", "new")
+    assert names(tmp_path) == ["summary.json"]
+    assert (tmp_path / "summary.json").read_text() == "old"

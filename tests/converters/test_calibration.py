@@ -14,8 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edgevision.converters import calibration
-from edgevision.converters.calibration import Data, open_data, picture_digest
+from edgevision.converters.calibration import Data, open_data
 from edgevision.errors import DataError
+from edgevision.frame import picture_digest
 
 Image = NDArray[np.uint8]
 
@@ -257,6 +258,20 @@ def test_copies_in_other_files_are_left_out_of_the_proof(
     assert len(proof) == len(set(proof)) == data.proof.count
     assert data.proof.repeated == planned - len(proof) > 5
     assert len(made_of) + len(proof) <= 60, "so many different pictures there are"
+
+
+def test_the_same_pixels_in_another_shape_are_another_picture(tmp_path: Path) -> None:
+    """Stripes: 32×64 and 64×32 pixels of them are the same bytes."""
+    stripes = np.tile(np.arange(32, dtype=np.uint8).repeat(3).reshape(1, 32, 3), (64, 1, 1))
+    (tmp_path / "pictures").mkdir()
+    for number in range(40):
+        shifted = np.roll(stripes, number % 20, axis=1)
+        shape = (64, 32, 3) if number < 20 else (32, 64, 3)
+        cv2.imwrite(str(tmp_path / "pictures" / f"{number}.png"), shifted.reshape(shape))
+    found = opened(tmp_path / "pictures")
+    pictures = [image for part in (found.calibration, found.selection) for image in part]
+    assert len(pictures) + len(list(found.proof)) == 40
+    assert found.proof.repeated == 0
 
 
 def test_a_camera_that_shows_one_picture_proves_nothing(

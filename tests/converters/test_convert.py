@@ -236,6 +236,13 @@ def test_a_variant_that_misses_leaves_a_report_and_no_bundle(
     plain = [name for name in tried if "in float" not in name]
     assert plain == [c.name for c in CANDIDATES], "every recipe was tried"
     assert len(tried) > len(plain)
+    text = (rejected / "report.md").read_text(encoding="utf-8")
+    assert text.splitlines()[2].startswith(
+        "**int8-x86: ❌ fail.** It agrees with fp32 at F1 0.0000"
+    )
+    assert text.count("(the best found)") == 1
+    assert "(shipped)" not in text
+    assert "edgevision run" not in text, "there is nothing to run"
 
 
 def test_keep_passing_writes_what_passed_and_still_says_no(

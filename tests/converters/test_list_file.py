@@ -128,6 +128,9 @@ def test_golden_may_be_a_folder_or_a_source(tmp_path: Path) -> None:
         ('[[model]]\nmodel = "a.onnx"\nsize = 640', 'text, in "quotes"'),
         ('[[model]]\nmodel = "a.onnx"\nforce = "yes"', "true or false"),
         ('[[model]]\nmodel = "a.onnx"\nname = "../b"', "its name cannot be a bundle's"),
+        ('[[model]]\nmodel = "a.onnx"\nname = "a\\u001b[31m"', "its name cannot be a bundle's"),
+        ('[[model]]\nmodel = "a.onnx"\nname = "a\\u0000b"', "its name cannot be a bundle's"),
+        ('[[model]]\nmodel = "a.onnx"\nsize = "0"', "size: '0' is no size"),
         ('[[model]]\nmodel = "a.onnx"\nname = ""\n[[model', "is no TOML"),
     ],
 )

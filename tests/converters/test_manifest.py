@@ -146,8 +146,6 @@ def test_golden_results_that_are_not_finite_are_refused(
     monkeypatch.setattr(manifest_module, "golden_record", record)
     monkeypatch.setattr(manifest_module, "load", lambda variant, own_score: nullcontext())
     with pytest.raises(ModelError, match="fp32 gives values that are not finite") as caught:
-        manifest_module.write_bundle(
-            converted, tmp_path, rejected=False, progress=Progress(quiet=True)
-        )
+        manifest_module.write_bundle(converted, tmp_path, Progress(quiet=True))
     assert named in caught.value.received
     assert not (tmp_path / "manifest.json").exists()

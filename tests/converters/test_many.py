@@ -20,7 +20,12 @@ from edgevision.converters import many
 from edgevision.converters.bundle_writer import leftovers, sweep
 from edgevision.converters.conversion import Order
 from edgevision.converters.orders import Job
-from edgevision.converters.report.summary import failed_entry, summary_json, summary_markdown
+from edgevision.converters.report.summary import (
+    failed_entry,
+    summary_json,
+    summary_markdown,
+    summary_text,
+)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 COMMAND = Path(sys.executable).with_name("edgevision")
@@ -322,3 +327,16 @@ def test_a_fault_of_ours_is_one_models_failure_and_is_shown(
     assert found["problem"] == "a fault in edgevision: KeyError: 'x'"
     assert "Traceback" in capsys.readouterr().err
     assert many._as_data(MemoryError())["problem"] == "there is not enough memory"
+
+
+def test_names_of_files_never_reach_the_terminal_raw() -> None:
+    """A bundle is called like its model's file, and a file like whoever made it wants."""
+    hostile = "a\x1b[31m\nb"
+    job = Job(hostile, Order(Path(f"{hostile}.onnx"), Path(f"out/{hostile}.evb")))
+    summary = summary_json([failed_entry(job, "failed", {"problem": "broken"})])
+    for text in (summary_text(summary, Path("out")), summary_markdown(summary)):
+        assert "\x1b" not in text
+        assert "\nb" not in text
+    assert (
+        summary_text(summary, Path("out")).splitlines()[-1] == "1 model: 1 failed: out/summary.md"
+    )

@@ -68,6 +68,10 @@ def test_the_headline_and_the_last_line_repeat_it(noisy: Conversion) -> None:
     assert lines[1].startswith("**int8-x86: ⚠️ not proven.**") or lines[1].startswith("**fp16: ⚠️")
     headline = "\n".join(lines[:6])
     assert "every number here rests on noise" in headline
+    here = next(line for line in lines if line.startswith("Here `edgevision run` takes"))
+    assert here.startswith(
+        "Here `edgevision run` takes **fp32**, in onnxruntime (fp32): the reference"
+    )
     last = convert_cli._text(noisy).splitlines()[-1]
     assert last.startswith("note: Calibrated on random noise")
     assert "nothing is proven" in last

@@ -20,11 +20,11 @@ from edgevision.bundle import open_bundle
 from edgevision.choice import candidates
 from edgevision.converters import variants
 from edgevision.converters.accuracy import compared, shortcoming
-from edgevision.converters.calibration import picture_digest
 from edgevision.converters.conversion import Conversion, Order
 from edgevision.converters.convert import convert
 from edgevision.converters.validation import open_validation
 from edgevision.errors import DataError, GateError, UsageError
+from edgevision.frame import picture_digest
 from edgevision.metrics.classification import ClassificationAccuracy
 from edgevision.metrics.truth import ClassTruth
 from edgevision.progress import Progress
@@ -175,7 +175,10 @@ def test_calibration_of_another_place_leaves_more_to_confirm(
     found = report(conversion)
     assert found["validation"]["calibrated_on_it"] == 0
     assert found["validation"]["confirmation_samples"] > 130, "two thirds of 240"
-    assert found["calibration"]["data"] == "clip.avi"
+    calibration = found["calibration"]
+    assert calibration["data"] == "clip.avi"
+    assert calibration["recipes_chosen_on"] == "validation"
+    assert (calibration["selection_samples"], calibration["proof_samples"]) == (0, 0), "not used"
     text = (tmp_path / "a.evb/report.md").read_text(encoding="utf-8")
     assert "labelled pictures of `squares`" in text
 

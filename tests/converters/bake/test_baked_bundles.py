@@ -74,7 +74,7 @@ def test_a_baked_bundle_detects_the_same_and_says_what_was_baked(plain: Path, ba
         "nms",
     ]
     assert (
-        "takes uint8 pixels: baked into it: colour, normalization, nms"
+        "takes uint8 pixels, with this baked into it: colour, normalization, nms"
         in (baked / "report.md").read_text()
     )
     text = inspection_text(inspect_path(baked))
@@ -128,6 +128,16 @@ def test_the_proof_finds_another_suppression() -> None:
     threshold.CopyFrom(onnx.numpy_helper.from_array(np.float32([0.9]), "nms/least"))
     with pytest.raises(ModelError, match="changed what the model detects"):
         prove_nms(model, spec, wrong, spread(BELT, 3))
+
+
+def test_the_proof_says_so_where_there_was_nothing_to_detect() -> None:
+    header = read_header(GARMENTS)
+    spec = resolve(Overrides(), header.metadata, header.inputs, model_name="garments")
+    model = clean(load(GARMENTS), shapes=fixed_shapes(spec, header.inputs, None)).model
+    grey = np.full((480, 640, 3), 114, np.uint8)
+    told = prove_nms(model, spec, bake_nms(model, spec), [grey])
+    assert "on 1 pictures the model detects nothing" in told
+    assert "proves little" in told
 
 
 @pytest.mark.parametrize(

@@ -282,6 +282,21 @@ def test_an_input_that_is_an_output_is_refused() -> None:
         bake_input(made, spec())
 
 
+def test_the_proof_allows_float16_its_own_rounding_beside_float32() -> None:
+    nodes = [
+        helper.make_node("Cast", ["x"], ["half"], name="cast", to=TensorProto.FLOAT16),
+        conv("half", "a"),
+        conv("x", "b"),
+        helper.make_node("Cast", ["a/y"], ["wide"], name="back", to=TensorProto.FLOAT),
+        helper.make_node("Concat", ["wide", "b/y"], ["y"], name="join", axis=1),
+    ]
+    made = model(nodes, weights("a", dtype=np.float16) + weights("b"), output="y")
+    baked = bake_input(made, spec())
+    assert list(baked.same) == ["a/y", "b/y"]
+    picture = RANDOM.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
+    assert "gives the same" in prove_input(made, spec(), baked, [picture])
+
+
 def test_the_proof_finds_a_weight_that_is_wrong() -> None:
     made = model([conv()], weights())
     baked = bake_input(made, spec())

@@ -325,6 +325,48 @@ def test_a_branch_reads_float32_of_what_is_float16_outside() -> None:
     assert "graphs of its own" in half.report["float"]["b"]
 
 
+def test_a_branch_in_a_branch_reads_float32_of_weights_and_pictures() -> None:
+    model = graph(
+        """(float[1,16,8,8] x) => (float[1,16,8,8] y) {
+            a = Conv(x, w)
+            s = ReduceMax<keepdims = 0>(a)
+            yes = Greater(s, zero)
+            b = If(yes) <
+                then_branch = t () => (float[1,16,8,8] p) {
+                    p = If(yes) <
+                        then_branch = tt () => (float[1,16,8,8] pt) { o = Mul(a, k) pt = Conv(o, w) },
+                        else_branch = te () => (float[1,16,8,8] pe) { pe = Add(x, k) }> },
+                else_branch = e () => (float[1,16,8,8] q) { q = Neg(a) }>
+            c = Mul(b, k)
+            y = Conv(c, v) }""",
+        zero=np.array(0, np.float32), k=np.array(0.5, np.float32), **SQUARE,
+    )  # fmt: skip
+    half = convert(model)
+    assert {"a", "c", "y"} <= set(half.report["fp16"])
+    kept = constants(half.model)
+    assert {n: kept[n].dtype.name for n in ("w", "w/fp16", "k", "k/fp16")} == {
+        "w": "float32", "w/fp16": "float16", "k": "float32", "k/fp16": "float16",
+    }, "float16 outside, float32 for the branches"  # fmt: skip
+
+
+def test_a_name_that_a_branch_has_taken_is_not_used_again() -> None:
+    model = graph(
+        """(float[1,16,8,8] x) => (float[1,16,8,8] y) {
+            a = Conv(x, w)
+            s = ReduceMax<keepdims = 0>(a)
+            yes = Greater(s, zero)
+            b = If(yes) <
+                then_branch = t () => (float[1,16,8,8] p) { inner = Abs(a) p = Neg(inner) },
+                else_branch = e () => (float[1,16,8,8] q) { q = Neg(a) }>
+            y = Conv(b, v) }""",
+        zero=np.array(0, np.float32), **SQUARE,
+    )  # fmt: skip
+    branch = next(a.g for n in model.graph.node for a in n.attribute if a.name == "then_branch")
+    for name in ("a/fp16", "a/fp16/float", "a/fp16/exact"):
+        branch.node[0].output[0] = branch.node[1].input[0] = name
+        convert(model)
+
+
 def test_a_loop_keeps_what_it_carries() -> None:
     model = graph(
         """(float[1,16,8,8] x) => (float[1,16,8,8] y) {

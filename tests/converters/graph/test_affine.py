@@ -28,7 +28,7 @@ def constants(normal: Normal) -> dict[str, np.ndarray]:
         "up": normal(4, 6, 2, 2), "dense": normal(4, 6), "denseT": normal(6, 4), "bias6": normal(6),
         "two": np.float32(2), "half": np.array([0.5], np.float32), "wide": normal(1, 1, 5, 5),
         "c4": normal(4, 1, 1) + 3, "c6": normal(1, 6, 1, 1) + 3, "v4": normal(4) + 3, "v6": normal(6),
-        "zeros": np.zeros((4, 1, 1), np.float32),
+        "zeros": np.zeros((4, 1, 1), np.float32), "square": normal(4, 3), "column": normal(3, 1), "v3": normal(3),
     }  # fmt: skip
 
 
@@ -104,6 +104,10 @@ DENSE = {
     "norm before Gemm": (
         "n = BatchNormalization" + NORM4.format(x="x") + " y = Gemm(n, dense)",
         ["Gemm"],
+    ),
+    "Gemm with a bias for each row": (
+        "g = Gemm(x, square, column) m = Mul(g, v3) y = Concat<axis=1>(m, m)",
+        ["Gemm", "Mul", "Concat"],
     ),
     "bias of MatMul": ("g = MatMul(x, dense) y = Add(g, v6)", ["MatMul", "Add"]),
 }

@@ -15,7 +15,7 @@ from edgevision.converters.graph import clean as clean_module
 from edgevision.converters.graph import opset as opset_module
 from edgevision.converters.graph.clean import Cleaned, clean
 from edgevision.converters.graph.execute import difference, run_once, trial_feeds
-from edgevision.converters.graph.index import shape_of
+from edgevision.converters.graph.index import nodes_in, shape_of
 from edgevision.converters.graph.onnx_file import load
 from edgevision.converters.graph.passes import Pass
 from edgevision.errors import ModelError, UsageError
@@ -206,14 +206,23 @@ def test_linear_resize_by_half_becomes_mean_of_four() -> None:
     np.testing.assert_allclose(run_once(cleaned.model, {"x": x})["y"], by_hand, atol=1e-6)
 
 
-def test_linear_resize_by_half_of_an_odd_size_is_left_alone() -> None:
+@pytest.mark.parametrize(
+    ("kind", "height", "scale"),
+    [("float", 7, 0.5), ("float", 4, 0.6), ("uint8", 8, 0.5)],
+    ids=["of an odd size", "by a little more", "of integers"],
+)
+def test_linear_resize_that_is_no_mean_of_four_is_left_alone(
+    kind: str, height: int, scale: float
+) -> None:
     model = graph(
-        """g (float[1,2,7,4] x) => (float[1,2,3,2] y) {
+        f"""g ({kind}[1,2,{height},4] x) => ({kind}[1,2,h,w] y) {{
             y = Resize<mode="linear", coordinate_transformation_mode="half_pixel">(
-                x, , scales) }""",
-        scales=np.array([1, 1, 0.5, 0.5], np.float32),
+                x, , scales) }}""",
+        scales=np.array([1, 1, scale, scale], np.float32),
     )
-    assert ops(clean(model)) == ["Resize"]
+    cleaned = clean(model)
+    assert ops(cleaned) == ["Resize"]
+    assert not cleaned.changes
 
 
 def test_batch_norm_merges_into_transposed_conv() -> None:
@@ -329,6 +338,30 @@ def test_a_pass_that_spoils_scores_beside_boxes_is_undone(monkeypatch: pytest.Mo
     assert "differed by 0.6" in undone
     assert ops(cleaned) == ["Sigmoid", "Mul"], "the other passes are not undone"
     assert_same(model, cleaned, normal(1, 2, 8, 8))
+
+
+PICKED = {
+    "no box": "r = Reshape(low, row) k = NonMaxSuppression(boxes, r, most, iou, least) y = Cast<to=1>(k)",
+    "nothing above": "k = Greater(low, least) y = Cast<to=1>(k)",
+    "always the same class": "b = Add(low, lead) k = ArgMax<axis=1>(b) y = Cast<to=1>(k)",
+}
+
+
+@pytest.mark.parametrize("nodes", PICKED.values(), ids=PICKED)
+def test_a_pass_that_spoils_scores_of_which_none_is_picked_is_undone(
+    monkeypatch: pytest.MonkeyPatch, nodes: str
+) -> None:
+    monkeypatch.setattr(clean_module, "PASSES", (Spoiled(),))
+    scores = "s = Sigmoid(x) i = Mul(s, scale) low = Sub(i, big)"
+    model = graph(
+        f"g (float[1,2,2,2] x) => (float[?] y) {{ {scores} {nodes} }}",
+        scale=np.array([2, 1], np.float32).reshape(1, 2, 1, 1), big=np.array(3, np.float32),
+        lead=np.array([-9, 9], np.float32).reshape(1, 2, 1, 1), row=np.array([1, 1, 8]),
+        boxes=np.array([[[0, 0, 1, 1]] * 8], np.float32), most=np.array(3),
+        iou=np.array(0.5, np.float32), least=np.array(0.9, np.float32),
+    )  # fmt: skip
+    (undone,) = (c for c in clean(model).changes if c.startswith("left out a pass (spoiled)"))
+    assert "what the outputs are picked from differed by 0." in undone
 
 
 @pytest.mark.parametrize("wanted", [["a"], ["c"], ["c", "a"]])
@@ -472,6 +505,87 @@ def test_a_size_that_follows_the_data_stays_open() -> None:
     assert picked is not None
     assert [type(d) for d in where] == [int, str]
     assert [type(d) for d in picked] == [str]
+
+
+def test_a_size_that_is_counted_in_the_data_stays_open_though_trials_gave_one() -> None:
+    model = graph(
+        """g (float[1,1,8,8] x) => (float[n] y) {
+            flat = Reshape(x, all)
+            great = Greater(flat, low)
+            ones = Cast<to=7>(great)
+            count = ReduceSum<keepdims=1>(ones)
+            y = Slice(flat, zero, count) }""",
+        all=np.array([-1]), low=np.float32(-9), zero=np.array([0]),
+    )  # fmt: skip
+    shape = shape_of(clean(model).model.graph.output[0])
+    assert shape is not None
+    assert [type(d) for d in shape] == [str]
+
+
+# Random numbers
+
+
+RANDOM = {
+    "a dropout that trains": "y = Dropout(x, ratio, yes)",
+    "noise": "n = RandomNormalLike(x) y = Add(x, n)",
+    "noise in a branch": "y = If(yes) <then_branch = p () => (float[1,3,8,8] a) { n = RandomUniformLike(x) "
+    "a = Mul(x, n) }, else_branch = q () => (float[1,3,8,8] b) { b = Neg(x) }>",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("nodes", RANDOM.values(), ids=RANDOM)
+def test_a_model_that_draws_random_numbers_is_refused(nodes: str) -> None:
+    model = graph(
+        f"g (float[1,3,8,8] x) => (float[1,3,8,8] y) {{ {nodes} }}",
+        ratio=np.array(0.5, np.float32), yes=np.array(True),
+    )  # fmt: skip
+    with pytest.raises(ModelError, match="something else each time") as caught:
+        clean(model)
+    assert "model.eval()" in caught.value.hint
+
+
+def test_random_numbers_that_decide_nothing_do_not_matter() -> None:
+    nodes = "n = RandomNormalLike(x) z = Mul(n, zero) y = Add(x, z)"
+    model = graph(
+        f"g (float[1,3,8,8] x) => (float[1,3,8,8] y) {{ {nodes} }}", zero=np.array(0, np.float32)
+    )
+    x = normal(1, 3, 8, 8)
+    np.testing.assert_array_equal(run_once(clean(model).model, {"x": x})["y"], x)
+
+
+# Functions and float16
+
+
+@pytest.mark.parametrize("opset", [13, 17])
+def test_functions_are_written_out_and_raised_with_the_rest(opset: int) -> None:
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : {opset}, "own" : 1]>
+        g (float[1,4] x) => (float[1,4] y) {{ h = own.twice(x) y = own.twice(h) }}
+        <domain: "own", opset_import: ["" : 13]> twice (a) => (b) {{ c = Add(a, a) b = Relu(c) }}"""
+    )
+    cleaned = clean(model)
+    assert ops(cleaned) == ["Add", "Relu", "Add", "Relu"]
+    assert not cleaned.model.functions
+    assert [(o.domain, o.version) for o in cleaned.model.opset_import] == [("", 17)]
+    x = np.array([[-1, 0, 2, 3]], np.float32)
+    np.testing.assert_array_equal(run_once(cleaned.model, {"x": x})["y"], [[0, 0, 8, 12]])
+
+
+def test_float16_nodes_stay_float16_in_bodies_too() -> None:
+    model = graph(
+        """g (float16[1,3,8,8] x, bool c) => (float16[1,3,8,8] y) {
+            a = Conv(x, w)
+            b = Mul(a, two)
+            y = If(c) <then_branch = t () => (float16[1,3,8,8] p) { p = Conv(b, w) },
+                else_branch = e () => (float16[1,3,8,8] q) { r = Conv(x, w) q = Softmax(r) }> }""",
+        w=np.eye(3, dtype=np.float16).reshape(3, 3, 1, 1), two=np.array(2, np.float16),
+    )  # fmt: skip
+    cleaned = clean(model)
+    assert ops(cleaned) == ["Conv", "If"]
+    assert "Cast" not in {n.op_type for n in nodes_in(cleaned.model.graph)}
+    x = np.ones((1, 3, 8, 8), np.float16)
+    outputs = run_once(cleaned.model, {"x": x, "c": np.array(True)})
+    np.testing.assert_array_equal(outputs["y"], x * 2)
 
 
 # What onnxruntime says

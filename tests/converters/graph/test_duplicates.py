@@ -15,14 +15,22 @@ Graph = Callable[..., onnx.ModelProto]
 After = Callable[..., list[str]]
 X = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
 
+BRANCHES = """y = If(t) <then_branch = p () => (float[2,3] e) { e = Add(a, d) },
+    else_branch = q () => (float[2,3] f) { f = Neg(a) }>"""
 NODES = {
     "equal": ("a = Relu(x) b = Relu(x) y = Add(a, b)", 2),
     "equal in turn": ("a = Relu(x) b = Relu(x) c = Neg(a) d = Neg(b) y = Add(c, d)", 3),
     "attributes differ": ("a = Softmax<axis=0>(x) b = Softmax<axis=1>(x) y = Add(a, b)", 3),
     "inputs differ": ("a = Relu(x) b = Relu(a) y = Add(a, b)", 3),
     "random": ("a = RandomUniformLike(x) b = RandomUniformLike(x) y = Sub(a, b)", 3),
+    "the kept one takes over an output's name": (
+        "a = Relu(x) b = Neg(a) y = Relu(x) c = Neg(y) z = Add(b, c)", 3
+    ),
+    "a body reads the first": (
+        f"a = Relu(x) b = Relu(x) c = Relu(x) d = Sub(b, c) t = Constant<value = bool {{1}}>() {BRANCHES}", 5
+    ),
     "one gives the output": ("a = Relu(x) b = Neg(a) y = Relu(x) z = Exp(b)", 3),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("nodes", "count"), NODES.values(), ids=NODES)

@@ -115,6 +115,23 @@ def test_unknown_operator_is_named_with_its_domain_and_node(
         assert word in str(caught.value)
 
 
+def test_unknown_operator_that_gives_nothing_is_named_too(tmp_path: Path) -> None:
+    model = small_model()
+    model.graph.node.add(op_type="Print", input=["x"])
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="'Print'"):
+        load(tmp_path / "m.onnx")
+
+
+def test_an_input_without_a_shape_is_named(tmp_path: Path) -> None:
+    model = small_model()
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="'x' without a shape") as caught:
+        load(tmp_path / "m.onnx")
+    assert "make_tensor_value_info" in caught.value.hint
+
+
 def test_external_data_beside_the_model_is_loaded(tmp_path: Path) -> None:
     file = external(tmp_path, "w.bin")
     np.arange(4096, dtype=np.float32).tofile(file.parent / "w.bin")

@@ -18,7 +18,13 @@ from edgevision.assets import DETECTOR
 from edgevision.converters.graph.clean import clean
 from edgevision.converters.graph.execute import run_once
 from edgevision.converters.graph.onnx_file import load
-from edgevision.converters.int8.from_onnx import Quantized, calibrate, quantize_calibrated
+from edgevision.converters.int8.from_onnx import (
+    Calibration,
+    Quantized,
+    calibrate,
+    quantize_calibrated,
+)
+from edgevision.converters.int8.harm import Harm, tensor_harm, weight_harm
 from edgevision.converters.int8.remainder import with_half_remainder
 
 
@@ -203,3 +209,47 @@ def real(name: str, data: Path) -> tuple[onnx.ModelProto, Feeds]:
     ]  # fmt: skip
     model = clean(raw, shapes={entry: (1, 3, *size)}).model
     return model, lambda: ({entry: a} for a in arrays)
+
+
+#: Layers of `six_layers`.
+SIX = 6
+
+
+def six_layers() -> onnx.ModelProto:
+    """Six convolutions in a row; the third reads values of which one channel is 30 times the others."""
+    random = np.random.default_rng(5)
+    body = "\n".join(
+        f"c{i} = Conv<pads=[1,1,1,1]>({'x' if i == 0 else f'r{i - 1}'}, w{i})\nr{i} = Relu(c{i})"
+        for i in range(SIX)
+    )
+    model = parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[1,8,12,12] x) => (float[1,8,12,12] y) {'
+        f"{body}\ny = Identity(r{SIX - 1}) }}"
+    )
+    for i in range(SIX):
+        weights = random.normal(0, 1 / np.sqrt(72), (8, 8, 3, 3)).astype(np.float32)
+        if i == 1:
+            weights[0] *= 30
+        if i == 2:
+            weights[:, 0] /= 30
+        model.graph.initializer.append(numpy_helper.from_array(weights, f"w{i}"))
+    for node in model.graph.node:
+        node.name = f"node_{node.output[0]}"
+    return clean(model).model
+
+
+def six_layers_frames(count: int = 6) -> Iterator[dict[str, np.ndarray]]:
+    """One buffer, filled anew for each frame, as the feeds of a conversion are."""
+    random = np.random.default_rng(7)
+    buffer = np.empty((1, 8, 12, 12), np.float32)
+    for _ in range(count):
+        buffer[...] = random.normal(size=buffer.shape)
+        yield {"x": buffer}
+
+
+def six_layers_harm(model: onnx.ModelProto, measured: Calibration, count: int = 3) -> Harm:
+    feeds = [{"x": np.array(feed["x"])} for feed in six_layers_frames(count)]
+    return Harm(
+        weight_harm(model, measured, feeds, rounding=False),
+        tensor_harm(model, measured, feeds, ["minmax"])["minmax"],
+    )

@@ -53,7 +53,8 @@ def model(kit: ModuleType) -> onnx.ModelProto:
 @pytest.fixture(scope="module")
 def measured(kit: ModuleType, model: onnx.ModelProto) -> Calibration:
     found = calibrate(model, kit.FRAMES, scheme="x86", exclude=("node_y",))
-    found = replace(found, warnings=("a „warning“ of ours",))
+    harm = {"minmax": {"x": 0.25, "r1": 1e-3}, "mean": {"x": 0.25, "r1": float("inf")}}
+    found = replace(found, warnings=("a „warning“ of ours",), harm=harm)
     return with_histograms(model, found, kit.FRAMES)
 
 
@@ -83,7 +84,7 @@ def test_what_is_read_is_what_was_written(measured: Calibration) -> None:
 
 
 def test_a_calibration_without_rounding_and_histograms_is_kept_too(measured: Calibration) -> None:
-    less = replace(measured, rounded={}, histograms={}, warnings=(), exclude=())
+    less = replace(measured, rounded={}, histograms={}, harm={}, warnings=(), exclude=())
     assert same(from_bytes(to_bytes(less, FACTS), FACTS), less)
 
 
@@ -250,7 +251,7 @@ def test_what_is_no_calibration_is_not_used(data: bytes) -> None:
 
 def forged(payload: bytes) -> bytes:
     """A file whose hash is right."""
-    header = {"schema": 1, "facts": FACTS, "sha256": hashlib.sha256(payload).hexdigest()}
+    header = {"schema": 2, "facts": FACTS, "sha256": hashlib.sha256(payload).hexdigest()}
     return json.dumps(header).encode() + b"\n" + payload
 
 

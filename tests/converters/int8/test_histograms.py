@@ -13,7 +13,7 @@ from onnx import parser
 
 from edgevision.converters.int8 import histograms as module
 from edgevision.converters.int8.histograms import Histogram, histograms
-from edgevision.converters.int8.range_methods import METHODS, interval_of
+from edgevision.converters.int8.range_methods import PLAIN, interval_of
 from edgevision.converters.int8.ranges import TensorRange, collect
 
 MODEL: onnx.ModelProto = parser.parse_model(
@@ -100,7 +100,7 @@ def test_the_interval_of_least_error_of_even_values_is_all_of_them() -> None:
     assert (low, high) == pytest.approx((-2, 6), rel=0.1)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", PLAIN)
 def test_every_method_gives_room_to_what_is_not_always_zero(method: str) -> None:
     values = np.zeros(100_000)
     values[:3] = 5.0

@@ -14,6 +14,8 @@ import onnx
 import pytest
 from onnx import helper
 
+from edgevision.bundle import open_bundle
+from edgevision.choice import candidates
 from edgevision.converters.conversion import Conversion, Made
 from edgevision.converters.prove import Proof
 from edgevision.converters.report.agreement import required
@@ -75,6 +77,13 @@ def test_the_report_for_people_answers_first(converted: Conversion) -> None:
     assert "runs at" not in lines[4], "a CPU says nothing about TensorRT's speed"
 
 
+def test_what_runs_here_is_said_as_run_itself_chooses(converted: Conversion) -> None:
+    lines = (converted.order.output / "report.md").read_text(encoding="utf-8").splitlines()
+    best = candidates(open_bundle(converted.order.output))[0]
+    assert lines[6].startswith(f"Here `edgevision run` takes **{best.variant.id}**, in ")
+    assert lines[6].endswith(f": {best.reason}.")
+
+
 def test_the_report_for_people_says_what_it_rests_on(converted: Conversion) -> None:
     text = report_markdown(converted)
     for sentence in (
@@ -88,6 +97,20 @@ def test_the_report_for_people_says_what_it_rests_on(converted: Conversion) -> N
         "edgevision run squares.evb",
     ):
         assert sentence in text
+
+
+def test_recipes_are_explained_by_the_words_that_they_have(converted: Conversion) -> None:
+    text = report_markdown(converted)
+    names = [trial.candidate.name for made in converted.made for trial in made.trials]
+    assert names
+    for word in ("rounding", "equalized"):
+        assert (f"`{word}` " in text) == any(word in name for name in names)
+
+
+def test_no_object_at_all_is_no_agreement_to_speak_of(converted: Conversion) -> None:
+    text = report_markdown(with_agreement(converted, verdict="not proven", samples=0))
+    assert "Over 64 pictures fp32 finds no object at score 0.35" in text
+    assert "100.0%, and" not in text
 
 
 def test_every_table_has_as_many_cells_in_every_row(converted: Conversion) -> None:

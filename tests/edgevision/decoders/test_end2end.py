@@ -116,3 +116,10 @@ def test_outputs_of_other_tasks_and_layouts_are_refused_saying_the_columns(shape
 def test_wrong_parameters_are_refused(params):
     with pytest.raises(SpecError, match=next(iter(params))):
         plugin(**params)
+
+
+def test_an_overlap_is_refused_with_the_way_out():
+    with pytest.raises(SpecError, match="iou") as caught:
+        plugin(iou=0.5)
+    assert "does no NMS" in caught.value.hint
+    assert "--bake nms" in caught.value.hint
