@@ -22,7 +22,7 @@ _DRAW = 0.5
 #: After so many recipes it is tried what else may help all of them: last layers in float, equalized channels.
 _PLAIN_FIRST = 2
 #: About so many layers go back to float, one attempt after another.
-_FLOATS = (1, 2, 3, 4, 6, 8, 10)
+_FLOATS = (1, 2, 4, 6, 8, 10, 14, 20)
 #: The last layers in float must close this much of the gap to what is asked, since every recipe behind pays for it.
 _LAST_LAYERS_GAIN = 0.5
 
