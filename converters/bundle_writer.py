@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from edgevision.bundle import MANIFEST, canonical_json
-from edgevision.converters.whole_file import write_whole
 from edgevision.errors import OutputError
+from edgevision.whole_file import write_whole
 
 __all__ = [
     "HINT_ROOM",

@@ -6,17 +6,21 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from edgevision import registry
 from edgevision.bundle import Bundle, safe_file
-from edgevision.device import has_avx2, has_vnni
+from edgevision.device import has_avx2, has_nvidia_gpu, has_vnni
+from edgevision.engines import engines_folder, list_engines
 from edgevision.errors import BundleError, UsageError
 from edgevision.variant import Variant
 
 __all__ = ["Choice", "candidates", "choose", "unsound"]
 
 _LARGEST_TIMINGS = 2**20
+#: Variants that TensorRT takes, the fastest first.
+_FOR_TENSORRT = ("int8-trt", "fp16", "fp32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ def candidates(
     precision: str | None = None,
     backend: str = "auto",
     compute: str | None = None,
+    engine_dir: Path | None = None,
 ) -> list[Choice]:
     """What may run, the best first: what is proven and was measured faster, then what `choose` says.
 
@@ -94,6 +99,7 @@ def candidates(
         precision: Only variants of this precision.
         backend: Only this engine, or ``auto``.
         compute: Only what executes in this precision.
+        engine_dir: Where engines for ``trt`` lie, in place of the bundle's own folder.
 
     Raises:
         UsageError: There is no such variant.
@@ -101,6 +107,8 @@ def candidates(
     if variant is None and precision is None and compute is not None:
         written = {v.precision for v in bundle.variants.values()}
         precision = next((p for p in (compute, "fp32") if p in written), None)
+    if backend == "trt" and variant is None:
+        return _with_engines(bundle, precision, compute, engine_dir)
     engine = "ort" if backend == "auto" else backend
     plain = replace(
         choose(bundle, variant=variant, precision=precision), backend=engine, compute=compute
@@ -116,10 +124,60 @@ def candidates(
         and compute in (None, choice.compute)
     ]
     faster = [pair for pair in found if pair[0] > least or compute is not None]
+    ready = _ready_engines(bundle, variant, precision, engine_dir) if backend == "auto" else []
     return [
-        replace(choice, reason=f"proven, and measured at {speed:.2f}× fp32" if speed else "proven")
-        for speed, choice in sorted(faster, key=lambda pair: -pair[0])
-    ] + [plain]
+        *(choice for choice in ready if compute in (None, choice.compute)),
+        *(
+            replace(
+                choice, reason=f"proven, and measured at {speed:.2f}× fp32" if speed else "proven"
+            )
+            for speed, choice in sorted(faster, key=lambda pair: -pair[0])
+        ),
+        plain,
+    ]
+
+
+def _with_engines(
+    bundle: Bundle, precision: str | None, compute: str | None, engine_dir: Path | None
+) -> list[Choice]:
+    """Variants that an engine was built from, the fastest kind first.
+
+    Where there is no engine it is the variant to build one from: opening it says how.
+    """
+    named = str(bundle.manifest.get("default", {}).get("trt"))
+    order = {name: place for place, name in enumerate((named, *_FOR_TENSORRT))}
+    fitting = [v for v in bundle.variants.values() if precision in (None, v.precision)]
+    fitting.sort(key=lambda v: order.get(v.id, len(order)))
+    if not fitting:
+        choose(bundle, precision=precision)  # says so
+    built = {engine.variant for engine in list_engines(engines_folder(bundle.path, engine_dir))}
+    ready = [v for v in fitting if v.id in built]
+    return [Choice(v, "there is an engine of it", "trt", compute) for v in ready] or [
+        Choice(fitting[0], "the one to build an engine from", "trt", compute)
+    ]
+
+
+def _ready_engines(
+    bundle: Bundle, variant: str | None, precision: str | None, engine_dir: Path | None
+) -> list[Choice]:
+    """Proven variants that somebody built an engine of, on a machine with an NVIDIA GPU; the fastest kind first.
+
+    Whether the engine fits this device shows when it is opened, and what comes next in the list runs where not.
+    """
+    here = (platform.system().lower(), platform.machine().lower())
+    engines = list_engines(engines_folder(bundle.path, engine_dir)) if has_nvidia_gpu() else []
+    built = {engine.variant for engine in engines if (engine.key.os, engine.key.arch) == here}
+    found = [
+        v
+        for v in bundle.variants.values()
+        if v.id in built
+        and variant in (None, v.id)
+        and precision in (None, v.precision)
+        and (v.precision == "fp32" or any(line.get("verdict") == "pass" for line in v.verified))
+    ]
+    order = {precision: place for place, precision in enumerate(("int8", "fp16"))}
+    found.sort(key=lambda v: order.get(v.precision, len(order)))
+    return [Choice(v, "proven, and there is an engine of it", "trt", v.precision) for v in found]
 
 
 def _machine() -> str:

@@ -22,6 +22,10 @@ VERBS = {
         "edgevision.converters.cli:convert",
         "Turn a trained model into a bundle whose accuracy is proven.",
     ),
+    "build": (
+        "edgevision.converters.engine.cli:build",
+        "Build a TensorRT engine of a bundle, for this device or for an RTX card.",
+    ),
     "demo": (
         "edgevision.converters.demo.cli:demo",
         "See it all: convert, prove, run and measure a detector that comes with the package.",
@@ -39,6 +43,10 @@ VERBS = {
     "targets": (
         "edgevision.commands:targets",
         "Show what is known of devices: INT8 scheme, rates, memory, and where the figures come from.",
+    ),
+    "doctor": (
+        "edgevision.commands:doctor",
+        "Check this machine: driver, libraries, power mode, cameras; with the command that mends it.",
     ),
 }
 
@@ -127,7 +135,7 @@ def _run(arguments: list[str], *, debug: bool) -> int:
 _PACKAGES = {
     "cv2": "pip install 'edgevision[run]', or on Debian and Jetson: apt install python3-opencv",
     "onnx": "pip install 'edgevision[convert]'",
-    "onnxruntime": "pip install 'edgevision[run]'",
+    "onnxruntime": "pip install 'edgevision[run]', or on a Jetson, where OpenCV is there: pip install onnxruntime",
 }
 
 

@@ -1,4 +1,4 @@
-"""The verbs of the runtime: run, inspect, verify, targets."""
+"""The verbs of the runtime: run, inspect, verify, targets, doctor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-__all__ = ["engine_options", "inspect", "run", "targets", "verify"]
+__all__ = ["doctor", "engine_options", "inspect", "run", "targets", "verify"]
 
 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,6 +41,17 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--iou", type=click.FloatRange(0, 1), help="NMS overlap, in place of the bundle's."
         ),
         click.option("--classes", help="Only these classes: names or ids, joined by commas."),
+        click.option(
+            "--engine-dir",
+            type=click.Path(),
+            help="Folder of TensorRT engines, in place of the bundle's own.",
+        ),
+        click.option(
+            "--trust-engines",
+            is_flag=True,
+            default=None,
+            help="Load engines that were not built here; loading one runs its code.",
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -120,3 +131,20 @@ def targets(name: str | None, as_json: bool) -> None:
         click.echo(json.dumps(facts if name is None else facts[name], indent=2))
     else:
         click.echo(known.targets_table() if name is None else known.target_text(known.load(name)))
+
+
+@click.command()
+@click.option(
+    "--engine-dir", type=click.Path(path_type=Path), help="Also check the folder for engines."
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON on stdout.")
+def doctor(engine_dir: Path | None, as_json: bool) -> int:
+    """Check this machine: device, driver, libraries, power mode, memory, disk, cameras.
+
+    Each problem comes with the command that mends it. Nothing is changed. Exit status 3 if there is a problem.
+    """
+    from edgevision.doctor import checkup
+
+    facts = checkup.report(checkup.examine(checkup.this_machine(engine_dir)))
+    click.echo(json.dumps(facts, indent=2) if as_json else checkup.report_text(facts))
+    return 3 if facts["problems"] else 0

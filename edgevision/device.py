@@ -7,9 +7,19 @@ import platform
 from functools import cache
 from pathlib import Path
 
-__all__ = ["cpu_count", "cpu_features", "cpu_name", "has_avx2", "has_vnni", "memory_mb"]
+__all__ = [
+    "cpu_count",
+    "cpu_features",
+    "cpu_name",
+    "has_avx2",
+    "has_nvidia_gpu",
+    "has_vnni",
+    "memory_mb",
+]
 
 _CPUINFO = Path("/proc/cpuinfo")
+#: Of a card, and of a Jetson.
+_GPU_FILES = (Path("/dev/nvidiactl"), Path("/dev/nvhost-gpu"), Path("/dev/nvgpu"))
 
 
 def cpu_count() -> int:
@@ -36,6 +46,11 @@ def cpu_name() -> str:
 def has_avx2() -> bool:
     """Whether the 256-bit integer instructions are there that int8 kernels on x86 are made for."""
     return "avx2" in cpu_features()
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether an NVIDIA driver made its device files: cheap, and no proof that it works."""
+    return any(path.exists() for path in _GPU_FILES)
 
 
 def has_vnni() -> bool:

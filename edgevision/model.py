@@ -36,7 +36,6 @@ class Model:
     Attributes:
         bundle: Where it comes from.
         choice: The variant that runs, and why this one.
-        executed: What the engine says it executes.
         backend: Name of the backend.
         pipeline: The frame's way, with its stamps.
         task: What was asked; draws results.
@@ -55,7 +54,6 @@ class Model:
         spec = variant.spec
         self.bundle, self.choice, self.backend = bundle, choice, backend
         self._session = session
-        self.executed: Executed = session.executed
         self.task: Task = registry.load("tasks", spec.task)()
         decoder = registry.load("decoders", spec.output.decoder)
         settings = {**spec.output.params, **params}
@@ -69,6 +67,11 @@ class Model:
     def session(self) -> Session:
         """The engine's session, for measuring it alone."""
         return self._session
+
+    @property
+    def executed(self) -> Executed:
+        """What the engine says it executes."""
+        return self._session.executed
 
     @property
     def variant(self) -> Variant:
@@ -139,6 +142,8 @@ def open_model(
     score: float | None = None,
     iou: float | None = None,
     classes: Sequence[str | int] | None = None,
+    engine_dir: str | Path | None = None,
+    trust_engines: bool | None = None,
 ) -> Model:
     """Opens a bundle, or an ONNX file that carries its spec, ready to run.
 
@@ -153,6 +158,8 @@ def open_model(
         score: Least score, in place of the bundle's.
         iou: Overlap above which NMS drops a box, in place of the bundle's.
         classes: Only these, by name or id.
+        engine_dir: For the backend ``trt``: where engines lie, in place of the bundle's own folder.
+        trust_engines: Likewise: whether to load engines that were not built here, which runs their code.
 
     Raises:
         EdgevisionError: Something does not fit; the message says what, and what to do.
@@ -160,11 +167,18 @@ def open_model(
     started = now_ns()
     bundle = open_bundle(Path(path))
     choices = candidates(
-        bundle, variant=variant, precision=precision, backend=backend, compute=compute
+        bundle,
+        variant=variant,
+        precision=precision,
+        backend=backend,
+        compute=compute,
+        engine_dir=None if engine_dir is None else Path(engine_dir),
     )
+    extra = {"engine_dir": engine_dir, "trust_engines": trust_engines}
+    told = {key: value for key, value in extra.items() if value is not None}
     given = {"score": score, "iou": iou, "classes": list(classes) if classes is not None else None}
     params = {key: value for key, value in given.items() if value is not None}
-    model = _load_first(bundle, choices, BackendOptions(hint, threads), params)
+    model = _load_first(bundle, choices, BackendOptions(hint, threads, extra=told), params)
     model.load_ms = (now_ns() - started) / 1e6
     return model
 
@@ -221,5 +235,7 @@ def _load_first(
                 hint=error.hint,
             ) from error
         told = f"; not {choice.variant.id} in {choice.backend} ({choice.compute}): {error.problem}"
+        if choice.backend == "trt" and error.hint:  # how to build the engine again
+            told += f" ({error.hint})"
     others = [replace(other, reason=other.reason + told) for other in others]
     return _load_first(bundle, others, options, params)

@@ -54,13 +54,33 @@ class _Work:
     parts: list[Any] = field(default_factory=list)
     started: int = 0
     mark: int = 0
+    last: int = 0
     row: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_TOTAL + 1, np.int64))
 
     def stamp(self, stage: int) -> None:
         """Adds the time since the last mark to a stage."""
         now = now_ns()
         self.row[stage] += now - self.mark
+        self.last = now - self.mark
         self.mark = now
+
+    def split(self, device_ns: tuple[int, int, int] | None) -> None:
+        """Divides the wait that was stamped last into what a device says of it.
+
+        What is left, the wait for the device to begin and for word of its end, is `queue`. Clocks differ: what
+        the device says beyond the wait itself is cut off, so that the stages still add up.
+        """
+        if device_ns is None:
+            return
+        left = self.last
+        for stage, told in zip(
+            (_COMPUTE, _H2D, _D2H), (device_ns[1], device_ns[0], device_ns[2]), strict=True
+        ):
+            took = min(told, left)
+            self.row[stage] += took
+            left -= took
+        self.row[_COMPUTE] -= self.last
+        self.row[_QUEUE] += left
 
 
 class Pipeline:
@@ -222,6 +242,7 @@ class Pipeline:
             run = work.runs.pop(0)
             outputs = run.slot.wait()
             work.stamp(_COMPUTE)
+            work.split(getattr(run.slot, "device_ns", None))
             self._decode(outputs, run.transforms, work.parts)
             self._give_back(run.slot, run.transforms[0].tensor_hw)
             work.stamp(_DECODE)

@@ -19,7 +19,7 @@ from edgevision.frame import Image
 from edgevision.geometry import Affine, Transform
 from edgevision.spec import InputSpec
 
-__all__ = ["Fit", "Preprocessor", "fit", "one_thread", "tensor_size"]
+__all__ = ["Fit", "Preprocessor", "fit", "fit_into", "gain_and_offset", "one_thread", "tensor_size"]
 
 _INTERPOLATION = {
     "nearest": cv2.INTER_NEAREST,
@@ -52,6 +52,20 @@ class Fit:
         (cx, cy, cw, ch), (px, py, pw, ph) = self.cut, self.place
         sx, sy = cw / pw, ch / ph
         return np.array([[sx, 0.0, cx - px * sx], [0.0, sy, cy - py * sy]])
+
+    def transform(self, region: Affine | None, height: int, width: int) -> Transform:
+        """The way back from tensor pixels to a picture of ``height × width``, where this places a region of it."""
+        matrix = self.matrix()
+        if region is not None:
+            # Plain numbers: a product of such small matrices costs numpy ten times as much.
+            (sx, _, left), (_, sy, top) = matrix.tolist()
+            matrix = np.array(
+                [
+                    [a * sx, b * sy, a * left + b * top + offset]
+                    for a, b, offset in region.matrix.tolist()
+                ]
+            )
+        return Transform(matrix, width, height, self.tensor_hw)
 
 
 def tensor_size(spec: InputSpec, height: int, width: int) -> tuple[int, int]:
@@ -92,6 +106,23 @@ def fit(spec: InputSpec, height: int, width: int) -> Fit:
     return Fit(whole, (px, py, pw, ph), (th, tw))
 
 
+def fit_into(spec: InputSpec, height: int, width: int, tensor_hw: tuple[int, int]) -> Fit:
+    """Places a picture in a tensor that is there already.
+
+    Raises:
+        DataError: The picture needs one of another size.
+    """
+    place = fit(spec, height, width)
+    if place.tensor_hw != tensor_hw:
+        raise DataError(
+            "the picture needs a tensor of another size",
+            received=f"{place.tensor_hw[0]}×{place.tensor_hw[1]} for {width}×{height} pixels",
+            expected=f"{tensor_hw[0]}×{tensor_hw[1]}",
+            hint="make a slot for that size",
+        )
+    return place
+
+
 class Preprocessor:
     """Loads pictures into one preallocated tensor; owned by a slot, used by one thread at a time.
 
@@ -104,11 +135,11 @@ class Preprocessor:
         self._spec = spec
         self._tensor = tensor
         self._nchw = spec.layout == "nchw"
-        self._hw = tuple(tensor.shape[2:4] if self._nchw else tensor.shape[1:3])
+        self._hw: tuple[int, int] = tensor.shape[2:4] if self._nchw else tensor.shape[1:3]
         self._fits: list[Fit | None] = [None] * len(tensor)
         # Such a tensor holds the picture itself: nothing is converted, and OpenCV writes into it.
         self._plain = tensor.dtype == np.uint8 and spec.colour != "gray"
-        self._gain, self._offset = _affine_of(spec)
+        self._gain, self._offset = gain_and_offset(spec)
         self._pixels = np.empty(0, np.uint8)
         self._numbers = np.empty(0, np.float32)
         self._picture = np.empty((0, 0, 3), np.uint8)
@@ -140,18 +171,11 @@ class Preprocessor:
         height, width = image.shape[:2]
         if region is not None:
             image = self._cut_out(image, region)
-        place = fit(self._spec, *image.shape[:2])
-        if place.tensor_hw != self._hw:
-            raise DataError(
-                "the picture needs a tensor of another size",
-                received=f"{place.tensor_hw[0]}×{place.tensor_hw[1]} for {image.shape[1]}×{image.shape[0]} pixels",
-                expected=f"{self._hw[0]}×{self._hw[1]}",
-                hint="make a slot for that size",
-            )
+        place = fit_into(self._spec, image.shape[0], image.shape[1], self._hw)
         if self._fits[row] != place:
             self._prepare(row, place)
         self._write(image, row, place)
-        return self._transform(place, region, height, width)
+        return place.transform(region, height, width)
 
     def _cut_out(self, image: Image, region: Affine) -> Image:
         corner = region.rectangle()
@@ -263,17 +287,8 @@ class Preprocessor:
         if wide is not out:
             np.copyto(out, wide, casting="same_kind")
 
-    def _transform(self, place: Fit, region: Affine | None, height: int, width: int) -> Transform:
-        matrix = place.matrix()
-        if region is not None:
-            linear = region.matrix[:, :2]
-            matrix = np.column_stack(
-                [linear @ matrix[:, :2], linear @ matrix[:, 2] + region.matrix[:, 2]]
-            )
-        return Transform(matrix, width, height, place.tensor_hw)
 
-
-def _affine_of(spec: InputSpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def gain_and_offset(spec: InputSpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """``(x · scale − mean) / std`` as ``x · gain + offset``, float32 ``(channels,)`` each."""
     mean, std = (
         np.broadcast_to(np.asarray(v, np.float64), spec.channels) for v in (spec.mean, spec.std)

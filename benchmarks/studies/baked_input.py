@@ -26,7 +26,8 @@ from edgevision.converters.bake.baking import bake
 from edgevision.converters.bake.integer_input import with_integer_input
 from edgevision.converters.graph import onnx_file
 from edgevision.converters.graph.clean import clean
-from edgevision.converters.int8.from_onnx import calibrate, quantize_calibrated
+from edgevision.converters.int8.calibrate import calibrate
+from edgevision.converters.int8.from_onnx import quantize_calibrated
 from edgevision.converters.pictures import picture_feeds, spread
 from edgevision.converters.settings import Overrides, fixed_shapes, resolve
 from edgevision.model import Model, load_variant

@@ -35,7 +35,7 @@ from edgevision.assets import DETECTOR
 from edgevision.bundle import open_bundle
 from edgevision.converters.conversion import Order
 from edgevision.converters.convert import convert
-from edgevision.converters.int8.from_onnx import calibrate, with_histograms
+from edgevision.converters.int8.calibrate import calibrate, with_histograms
 from edgevision.converters.int8.range_methods import interval_of
 from edgevision.converters.pictures import picture_feeds
 from edgevision.converters.settings import Overrides

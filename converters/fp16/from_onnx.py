@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from edgevision.converters.fp16.names import Names
+from edgevision.converters.fp16.pictures import cast_pictures_first
 from edgevision.converters.fp16.plan import HalfPlan, plan_half
 from edgevision.converters.fp16.read_back import read_back_half
 from edgevision.converters.fp16.types import opset_of, reads_either
@@ -95,10 +96,11 @@ def _convert(model: onnx.ModelProto, feeds: Feeds | None, progress: Progress) ->
     if not plan.layers:
         raise _nothing_left(model, plan)
     result = _Writer(model, plan).write()
+    moved = cast_pictures_first(result)
     counts = read_back_half(result, layers=plan.layers)
     frames = max((r.frames + r.non_finite for r in ranges.values()), default=0)
     report = {
-        "fp16": sorted(plan.half),
+        "fp16": sorted({*plan.half, *moved}),
         "float": dict(sorted(plan.kept_float.items())),
         "ranges": "unknown" if feeds is None else "minmax",
         "frames": 0 if feeds is None else frames,

@@ -20,16 +20,16 @@ from typing import Any
 import onnx
 
 from edgevision.bundle import canonical_json
+from edgevision.converters.int8.calibrate import Calibration
 from edgevision.converters.int8.calibration_file import (
     UnfitError,
     from_bytes,
     read_facts,
     to_bytes,
 )
-from edgevision.converters.int8.from_onnx import Calibration
 from edgevision.converters.provenance import kernel_features, tool_versions
-from edgevision.converters.whole_file import write_whole
 from edgevision.user_cache import user_cache
+from edgevision.whole_file import write_whole
 
 __all__ = ["CalibrationCache", "Entry", "open_cache"]
 
@@ -61,7 +61,7 @@ class CalibrationCache:
     def entry(
         self, model: onnx.ModelProto, *, scheme: str, rounding: bool, exclude: Collection[str]
     ) -> Entry:
-        """The place of one calibration; arguments as for `from_onnx.calibrate`."""
+        """The place of one calibration; arguments as for `calibrate`."""
         measured = {
             "graph": _graph_digest(model),
             "pictures": self.pictures,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.bundle import canonical_json
-from edgevision.converters.int8.from_onnx import Calibration
+from edgevision.converters.int8.calibrate import Calibration
 from edgevision.converters.int8.histograms import Histogram
 from edgevision.converters.int8.ranges import TensorRange
 from edgevision.converters.int8.write import IntegerLayer

@@ -19,8 +19,9 @@ from onnx import numpy_helper
 
 from edgevision.converters.graph.execute import Feed, open_session
 from edgevision.converters.graph.index import GraphIndex, known_shapes
+from edgevision.converters.int8.calibrate import Calibration
 from edgevision.converters.int8.downstream import Downstream, record
-from edgevision.converters.int8.from_onnx import Calibration, parts_of
+from edgevision.converters.int8.from_onnx import parts_of
 from edgevision.converters.int8.layer import Layer
 from edgevision.converters.int8.params import Quantizer
 from edgevision.converters.int8.ranges import Progress, silent

@@ -11,14 +11,9 @@ import onnx
 
 from edgevision.converters.graph.execute import Feed
 from edgevision.converters.int8.cache import CalibrationCache
+from edgevision.converters.int8.calibrate import Calibration, calibrate, with_histograms
 from edgevision.converters.int8.equalize import equalized
-from edgevision.converters.int8.from_onnx import (
-    Calibration,
-    Quantized,
-    calibrate,
-    quantize_calibrated,
-    with_histograms,
-)
+from edgevision.converters.int8.from_onnx import Quantized, quantize_calibrated
 from edgevision.converters.int8.harm import Harm, tensor_harm, weight_harm
 from edgevision.converters.int8.range_methods import PLAIN, TUNED, needs_histogram
 from edgevision.converters.int8.ranges import Feeds, Progress

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgevision.converters.graph.index import GraphIndex
 from edgevision.converters.int8.look_up import gate_of, look_ups
-from edgevision.converters.int8.plan import PASSING_OPS, Plan, clip_bounds
+from edgevision.converters.int8.planned import PASSING_OPS, Plan, clip_bounds
 from edgevision.converters.int8.range_methods import Interval
 from edgevision.converters.int8.ranges import TensorRange
 from edgevision.converters.int8.schemes import LAYER_OPS, Scheme

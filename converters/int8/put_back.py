@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import onnx
 
 from edgevision.converters.graph.index import GraphIndex
-from edgevision.converters.int8.from_onnx import Calibration, parts_of
+from edgevision.converters.int8.calibrate import Calibration
+from edgevision.converters.int8.from_onnx import parts_of
 from edgevision.converters.int8.harm import Harm
 from edgevision.converters.int8.layer import Layer
 from edgevision.converters.int8.work import multiply_adds

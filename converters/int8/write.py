@@ -15,7 +15,7 @@ from edgevision.converters.graph.index import GraphIndex, captured
 from edgevision.converters.int8.layer import Layer
 from edgevision.converters.int8.look_up import as_look_up, look_ups
 from edgevision.converters.int8.params import Quantizer, gate_quantizer, quantizer_of, representable
-from edgevision.converters.int8.plan import OPERAND_OPS, Plan
+from edgevision.converters.int8.planned import OPERAND_OPS, Plan
 from edgevision.converters.int8.schemes import Scheme
 from edgevision.converters.int8.shields import exposed_layers, put_shields
 

@@ -36,17 +36,31 @@ class BackendOptions:
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """What really runs, read back from the engine."""
+    """What really runs, read back from the engine.
+
+    Attributes:
+        library: Name of the engine.
+        version: Its version.
+        compute: Precision that it computes in.
+        device: What it computes on.
+        threads: CPU threads that it uses.
+        note: What else to know, such as what it left to the CPU; empty if there is nothing.
+    """
 
     library: str
     version: str
     compute: str
     device: str = "cpu"
     threads: int = 1
+    note: str = ""
 
     def __str__(self) -> str:
         plural = "" if self.threads == 1 else "s"
-        return f"{self.library} {self.version}, {self.compute} on {self.device}, {self.threads} thread{plural}"
+        note = f" ({self.note})" if self.note else ""
+        return (
+            f"{self.library} {self.version}, {self.compute} on {self.device}, "
+            f"{self.threads} thread{plural}{note}"
+        )
 
 
 class Slot(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,15 @@ from edgevision.geometry import Affine, Transform
 from edgevision.preprocess import Preprocessor
 from edgevision.spec import InputSpec, Shape, TensorSpec
 
-__all__ = ["InputBuffers", "closed", "concrete_shape", "image_input"]
+__all__ = [
+    "CallOrder",
+    "InputBuffers",
+    "closed",
+    "concrete_shape",
+    "image_input",
+    "no_input",
+    "put_value",
+]
 
 
 def image_input(spec: InputSpec, inputs: Mapping[str, TensorSpec]) -> TensorSpec:
@@ -73,51 +81,19 @@ def closed() -> BackendError:
     return BackendError("the model is closed", hint="open it again")
 
 
-class InputBuffers:
-    """The input tensors of one slot, and the state that says which call may come next.
+class CallOrder:
+    """The state of a slot, which says what call may come next: idle → submitted → idle."""
 
-    Attributes:
-        arrays: The buffers by input name; their addresses never change.
-        rows: Size of the picture input's first dimension.
-    """
-
-    def __init__(
-        self, spec: InputSpec, inputs: Mapping[str, TensorSpec], shapes: Mapping[str, Shape]
-    ) -> None:
-        picture = image_input(spec, inputs)
-        self.arrays: dict[str, NDArray[Any]] = {
-            name: np.zeros(concrete_shape(tensor, shapes.get(name)), tensor.dtype)
-            for name, tensor in inputs.items()
-        }
-        self._picture = picture.name
-        self._loaders = {picture.name: Preprocessor(spec, self.arrays[picture.name])}
-        self._spec = spec
-        self.rows = len(self.arrays[picture.name])
+    def __init__(self) -> None:
         self._submitted = self._closed = False
 
-    def load(
-        self, image: Image, *, row: int = 0, region: Affine | None = None, input: str | None = None
-    ) -> Transform:
-        self._idle("load")
-        name = self._picture if input is None else input
-        loader = self._loaders.get(name)
-        if loader is None:  # a second input for pictures (two-frame models) shares the spec
-            loader = self._loaders[name] = Preprocessor(self._spec, self._array(name))
-        return loader.load(image, row, region)
-
-    def put(self, input: str, value: NDArray[Any]) -> None:
-        self._idle("put")
-        array = self._array(input)
-        if value.shape != array.shape:
-            raise BackendError(
-                f"input {input!r} cannot take that value",
-                received=f"shape {value.shape}",
-                expected=f"shape {array.shape}",
-            )
-        np.copyto(array, value, casting="same_kind")
+    def idle(self, call: str) -> None:
+        """Refuses a call while the slot is submitted."""
+        if self._submitted:
+            raise BackendError(f"{call}() on a slot that is submitted", expected="wait() first")
 
     def submitting(self) -> None:
-        self._idle("submit")
+        self.idle("submit")
         if self._closed:
             raise closed()
         self._submitted = True
@@ -133,17 +109,68 @@ class InputBuffers:
         """Nothing is submitted any more; what is under way can still be waited for."""
         self._closed = True
 
+
+class InputBuffers(CallOrder):
+    """The input tensors of one slot, and the state that says which call may come next.
+
+    Attributes:
+        arrays: The buffers by input name; their addresses never change.
+        rows: Size of the picture input's first dimension.
+    """
+
+    def __init__(
+        self, spec: InputSpec, inputs: Mapping[str, TensorSpec], shapes: Mapping[str, Shape]
+    ) -> None:
+        super().__init__()
+        picture = image_input(spec, inputs)
+        self.arrays: dict[str, NDArray[Any]] = {
+            name: np.zeros(concrete_shape(tensor, shapes.get(name)), tensor.dtype)
+            for name, tensor in inputs.items()
+        }
+        self._picture = picture.name
+        self._loaders = {picture.name: Preprocessor(spec, self.arrays[picture.name])}
+        self._spec = spec
+        self.rows = len(self.arrays[picture.name])
+
+    def load(
+        self, image: Image, *, row: int = 0, region: Affine | None = None, input: str | None = None
+    ) -> Transform:
+        self.idle("load")
+        name = self._picture if input is None else input
+        loader = self._loaders.get(name)
+        if loader is None:  # a second input for pictures (two-frame models) shares the spec
+            loader = self._loaders[name] = Preprocessor(self._spec, self._array(name))
+        return loader.load(image, row, region)
+
+    def put(self, input: str, value: NDArray[Any]) -> None:
+        self.idle("put")
+        put_value(input, value, self._array(input))
+
     def _array(self, name: str) -> NDArray[Any]:
         try:
             return self.arrays[name]
         except KeyError:
-            raise BackendError(
-                f"the model has no input {name!r}", expected="one of: " + ", ".join(self.arrays)
-            ) from None
+            raise no_input(name, self.arrays) from None
 
-    def _idle(self, call: str) -> None:
-        if self._submitted:
-            raise BackendError(f"{call}() on a slot that is submitted", expected="wait() first")
+
+def put_value(name: str, value: NDArray[Any], array: NDArray[Any]) -> None:
+    """Copies a value into an input's buffer.
+
+    Raises:
+        BackendError: Its shape is another one.
+    """
+    if value.shape != array.shape:
+        raise BackendError(
+            f"input {name!r} cannot take that value",
+            received=f"shape {value.shape}",
+            expected=f"shape {array.shape}",
+        )
+    np.copyto(array, value, casting="same_kind")
+
+
+def no_input(name: str, known: Iterable[str]) -> BackendError:
+    """What a slot says of an input that the model does not have."""
+    return BackendError(f"the model has no input {name!r}", expected="one of: " + ", ".join(known))
 
 
 def _symbols(shape: Shape) -> list[str]:

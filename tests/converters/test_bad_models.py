@@ -20,7 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edgevision.converters.conversion import Order
 from edgevision.converters.convert import convert
 from edgevision.converters.graph import limits
-from edgevision.converters.int8.from_onnx import calibrate, quantize_calibrated
+from edgevision.converters.int8.calibrate import calibrate
+from edgevision.converters.int8.from_onnx import quantize_calibrated
 from edgevision.converters.readers.child import Limits
 from edgevision.converters.settings import Overrides
 from edgevision.errors import EdgevisionError, GateError, ModelError

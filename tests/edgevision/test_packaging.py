@@ -22,12 +22,12 @@ FOLDERS |= {"converters": "edgevision.converters"}
 
 #: design.md, "Floors": from the bottom to the top. A module stands on its package's floor.
 FLOORS = [
-    "assets clock errors frame geometry percentiles progress results runs signals skeleton spec text user_cache variant",
-    "bundle choice device engines metadata onnx_header presets registry targets",
+    "assets built_here clock errors frame geometry percentiles progress results runs signals skeleton spec system_files text user_cache variant whole_file",
+    "bundle choice device engines jetson metadata onnx_header presets registry targets",
     "cuda decoders draw metrics preprocess",
     "backends labelled sinks sources stages tasks",
     "pipeline",
-    "model golden inspection running verification commands",
+    "model golden inspection running verification doctor commands",
     "benchmarks",
     "converters",
 ]
@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "edgevision/commands.py": {"click"},
     "edgevision/backends/ort.py": {"onnxruntime"},
     "edgevision/backends/openvino_.py": {"openvino"},
+    "edgevision/cuda/library.py": {"pycuda"},
     "edgevision/metrics/detection_map.py": {"pycocotools"},
 }
 

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edgevision.converters.bake.input import bake_input
 from edgevision.converters.bake.integer_input import with_integer_input
 from edgevision.converters.graph.execute import run_once
-from edgevision.converters.int8.from_onnx import Quantized, calibrate, quantize_calibrated
+from edgevision.converters.int8.calibrate import calibrate
+from edgevision.converters.int8.from_onnx import Quantized, quantize_calibrated
 from edgevision.converters.int8.read_back import read_back
 from edgevision.spec import InputSpec
 

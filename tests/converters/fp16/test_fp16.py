@@ -20,7 +20,8 @@ from edgevision.converters.graph.clean import clean
 from edgevision.converters.graph.execute import difference, run_all, run_once, trial_feeds
 from edgevision.converters.graph.index import elem_types
 from edgevision.converters.graph.onnx_file import load
-from edgevision.converters.int8.from_onnx import calibrate, quantize_calibrated
+from edgevision.converters.int8.calibrate import calibrate
+from edgevision.converters.int8.from_onnx import quantize_calibrated
 from edgevision.errors import ModelError
 
 Feeds = Callable[[], Iterator[dict[str, np.ndarray]]]

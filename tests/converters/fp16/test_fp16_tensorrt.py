@@ -20,7 +20,8 @@ import pytest
 from edgevision.converters.fp16.from_onnx import half_remainder, to_half
 from edgevision.converters.graph.clean import clean
 from edgevision.converters.graph.execute import trial_feeds
-from edgevision.converters.int8.from_onnx import calibrate, quantize_calibrated
+from edgevision.converters.int8.calibrate import calibrate
+from edgevision.converters.int8.from_onnx import quantize_calibrated
 
 pytestmark = pytest.mark.skipif(
     find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT for RTX is not installed"

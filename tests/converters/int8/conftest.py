@@ -18,12 +18,8 @@ from edgevision.assets import DETECTOR
 from edgevision.converters.graph.clean import clean
 from edgevision.converters.graph.execute import run_once
 from edgevision.converters.graph.onnx_file import load
-from edgevision.converters.int8.from_onnx import (
-    Calibration,
-    Quantized,
-    calibrate,
-    quantize_calibrated,
-)
+from edgevision.converters.int8.calibrate import Calibration, calibrate
+from edgevision.converters.int8.from_onnx import Quantized, quantize_calibrated
 from edgevision.converters.int8.harm import Harm, tensor_harm, weight_harm
 from edgevision.converters.int8.remainder import with_half_remainder
 

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from edgevision.converters.int8 import cache as module
 from edgevision.converters.int8.cache import CalibrationCache, open_cache
+from edgevision.converters.int8.calibrate import Calibration, calibrate, with_histograms
 from edgevision.converters.int8.calibration_file import UnfitError, from_bytes, to_bytes
 from edgevision.converters.int8.candidates import Candidate, best_candidate
-from edgevision.converters.int8.from_onnx import Calibration, calibrate, with_histograms
 from edgevision.spec import InputSpec
 
 PICTURES = {"digest": "ab" * 32, "count": 12, "input": InputSpec(size=(16, 16)).to_dict()}

@@ -9,8 +9,9 @@ import pytest
 
 from edgevision.converters.graph.execute import run_once
 from edgevision.converters.int8 import candidates
+from edgevision.converters.int8.calibrate import calibrate
 from edgevision.converters.int8.candidates import CANDIDATES, Candidate, best_candidate
-from edgevision.converters.int8.from_onnx import Quantized, calibrate, parts_of
+from edgevision.converters.int8.from_onnx import Quantized, parts_of
 
 
 def floats(quantized: Quantized) -> set[str]:

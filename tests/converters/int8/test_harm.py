@@ -12,13 +12,8 @@ from onnx import helper, numpy_helper
 
 from edgevision.converters.graph.execute import run_all, run_once
 from edgevision.converters.int8 import harm
-from edgevision.converters.int8.from_onnx import (
-    Calibration,
-    calibrate,
-    parts_of,
-    quantize_calibrated,
-    with_histograms,
-)
+from edgevision.converters.int8.calibrate import Calibration, calibrate, with_histograms
+from edgevision.converters.int8.from_onnx import parts_of, quantize_calibrated
 from edgevision.converters.int8.harm import tensor_harm, weight_harm
 from edgevision.converters.int8.range_methods import PLAIN
 from edgevision.errors import UsageError

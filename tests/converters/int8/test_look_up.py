@@ -14,7 +14,8 @@ from onnx import numpy_helper
 from edgevision.converters.graph.clean import clean
 from edgevision.converters.graph.execute import run_once
 from edgevision.converters.graph.onnx_file import load
-from edgevision.converters.int8.from_onnx import calibrate, quantize_calibrated
+from edgevision.converters.int8.calibrate import calibrate
+from edgevision.converters.int8.from_onnx import quantize_calibrated
 from edgevision.converters.int8.read_back import read_back
 from edgevision.errors import ModelError
 

@@ -6,7 +6,8 @@ from types import ModuleType
 
 import pytest
 
-from edgevision.converters.int8.from_onnx import calibrate, parts_of, quantize_calibrated
+from edgevision.converters.int8.calibrate import calibrate
+from edgevision.converters.int8.from_onnx import parts_of, quantize_calibrated
 from edgevision.converters.int8.harm import Harm
 from edgevision.converters.int8.put_back import float_sets, int8_layers
 from edgevision.converters.int8.work import int8_share, multiply_adds

@@ -13,7 +13,8 @@ from onnx.reference import ReferenceEvaluator
 from edgevision.converters.graph.clean import clean
 from edgevision.converters.graph.execute import run_once
 from edgevision.converters.graph.onnx_file import load
-from edgevision.converters.int8.from_onnx import calibrate, quantize_calibrated
+from edgevision.converters.int8.calibrate import calibrate
+from edgevision.converters.int8.from_onnx import quantize_calibrated
 from edgevision.converters.int8.read_back import read_back
 from edgevision.converters.int8.schemes import SCHEMES
 from edgevision.errors import DataError, UsageError

@@ -14,7 +14,8 @@ from onnx import TensorProto
 from edgevision.converters.fp16.emulate import emulated
 from edgevision.converters.graph.execute import run_once
 from edgevision.converters.graph.index import elem_types
-from edgevision.converters.int8.from_onnx import calibrate, quantize_calibrated
+from edgevision.converters.int8.calibrate import calibrate
+from edgevision.converters.int8.from_onnx import quantize_calibrated
 from edgevision.converters.int8.read_back import read_back
 from edgevision.errors import ModelError
 

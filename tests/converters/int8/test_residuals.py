@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from edgevision.converters.graph.index import GraphIndex
-from edgevision.converters.int8.from_onnx import calibrate, quantize_calibrated
+from edgevision.converters.int8.calibrate import calibrate
+from edgevision.converters.int8.from_onnx import quantize_calibrated
 from edgevision.converters.int8.read_back import read_back
 from edgevision.converters.int8.residuals import residual_inputs
 

@@ -13,7 +13,8 @@ import pytest
 from edgevision.converters.graph.clean import clean
 from edgevision.converters.graph.execute import run_once, trial_feeds
 from edgevision.converters.graph.onnx_file import load
-from edgevision.converters.int8.from_onnx import calibrate, quantize_calibrated
+from edgevision.converters.int8.calibrate import calibrate
+from edgevision.converters.int8.from_onnx import quantize_calibrated
 from edgevision.converters.int8.put_back import int8_layers
 from edgevision.converters.int8.shields import exposed_layers, without_shields
 

@@ -16,7 +16,8 @@ from edgevision.backends import BackendOptions
 from edgevision.bundle import open_bundle
 from edgevision.choice import choose
 from edgevision.converters.graph.clean import clean
-from edgevision.converters.int8.from_onnx import calibrate, quantize_calibrated
+from edgevision.converters.int8.calibrate import calibrate
+from edgevision.converters.int8.from_onnx import quantize_calibrated
 from edgevision.device import has_vnni
 from edgevision.golden import TOLERANCE, compare, golden_record
 from edgevision.metadata import KEY, variant_metadata

@@ -1,0 +1,206 @@
+"""From a bundle's variant to an engine beside it: checked, built in a child, read back, and put in place whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from edgevision.built_here import remember
+from edgevision.bundle import Bundle, open_bundle
+from edgevision.converters.bundle_writer import json_text
+from edgevision.converters.engine.builder import LAYERS, PLAN
+from edgevision.converters.engine.child import build_in_child
+from edgevision.converters.engine.lint import check_lint, lint
+from edgevision.converters.engine.order import BuildOrder, Built, Request
+from edgevision.converters.engine.profiles import profile_text, ranges_for
+from edgevision.converters.engine.read_back import asked_of, check_built
+from edgevision.converters.engine.targets import BuildTarget, build_target
+from edgevision.converters.graph import onnx_file
+from edgevision.converters.graph.index import nodes_in
+from edgevision.engines import (
+    Engine,
+    EngineKey,
+    engine_stem,
+    engines_folder,
+    list_engines,
+    variant_sha256,
+)
+from edgevision.errors import BundleError, OutputError
+from edgevision.onnx_header import read_header
+from edgevision.progress import Progress
+from edgevision.text import printable
+from edgevision.user_cache import user_cache
+from edgevision.variant import Variant
+from edgevision.whole_file import write_whole
+
+__all__ = ["build", "variant_for"]
+
+_WORKING = ".building-"
+
+
+def build(order: BuildOrder, progress: Progress) -> Built:
+    """Builds an engine.
+
+    1. What can be known at once is: the target, the variant, whether the folder can be written.
+    2. The file is compared with its hash and linted.
+    3. A child builds it, within the time limit.
+    4. What it built is compared with what was asked.
+    5. The plan, then its sidecar go to their place; a reader sees a whole engine, or none.
+
+    Args:
+        order: What is asked.
+        progress: Told how far it is.
+
+    Raises:
+        EdgevisionError: Something stands against it; nothing is left half-written.
+    """
+    target = build_target(order.target)
+    bundle = open_bundle(order.bundle)
+    variant = variant_for(bundle, order.variant)
+    folder = engines_folder(bundle.path, order.engine_dir)
+    with _working_folder(folder) as working:
+        if bundle.manifest:
+            bundle.check(variant.file.name)
+        header = read_header(variant.file)
+        ranges = ranges_for(header.inputs, variant.spec.input, order.shapes, order.batch)
+        model = onnx_file.load(variant.file)
+        check_lint(lint(model, target.libraries[0]), variant.id)
+        progress.say(f"{bundle.name}: {variant.id} for {target.name}")
+        profile = profile_text(header.inputs, ranges)
+        request = _request(order, target, variant, ranges, _operators(model), profile, folder)
+        facts = build_in_child(request, working, order.seconds, progress)
+        check_built(asked_of(model), facts, variant.id)
+        built = _in_place(folder, working, variant, facts)
+    if not remember(built.engine.sha256):
+        progress.say(
+            "this user has no folder for state, so 'run' needs --trust-engines for this engine"
+        )
+    return built
+
+
+def variant_for(bundle: Bundle, variant_id: str | None) -> Variant:
+    """The variant that was asked for, else what is made for TensorRT: int8, then fp16, then fp32.
+
+    Raises:
+        BundleError: There is no such variant.
+    """
+    named = str(bundle.manifest.get("default", {}).get("trt", ""))
+    ids = (variant_id,) if variant_id is not None else (named, "int8-trt", "fp16", "fp32")
+    for one in ids:
+        if one in bundle.variants:
+            return bundle.variants[one]
+    if variant_id is None and len(bundle.variants) == 1:
+        return next(iter(bundle.variants.values()))
+    raise BundleError(
+        f"there is no variant {variant_id or 'int8-trt'!r} in {bundle.path}",
+        expected="one of: " + ", ".join(bundle.variants),
+        hint="convert the model again with --precision int8,fp16 --target trt",
+    )
+
+
+def _request(
+    order: BuildOrder,
+    target: BuildTarget,
+    variant: Variant,
+    ranges: Mapping[str, Any],
+    operators: Mapping[str, str],
+    profile: str,
+    folder: Path,
+) -> Request:
+    taken = () if order.force else tuple(engine.key for engine in list_engines(folder))
+    return Request(
+        model=variant.file.resolve(),
+        precision=variant.precision,
+        libraries=target.libraries,
+        cc=target.cc,
+        ranges=ranges,
+        operators=operators,
+        workspace_mib=order.workspace_mib,
+        timing_cache=user_cache("timings") if order.timing_cache else None,
+        variant_sha256=variant_sha256(variant),
+        profile=profile,
+        taken=taken,
+    )
+
+
+def _operators(model: Any) -> dict[str, str]:
+    """Standard operators, each with the first node of it."""
+    found: dict[str, str] = {}
+    for node in nodes_in(model.graph):
+        if node.domain in ("", "ai.onnx"):
+            found.setdefault(node.op_type, node.name or next(iter(node.output), "?"))
+    return found
+
+
+@contextmanager
+def _working_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside the engines, so that what is finished only needs to be renamed; gone at the end.
+
+    Raises:
+        OutputError: Engines cannot be written there. That is found before anything long begins.
+    """
+    try:
+        made = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
+        working = Path(tempfile.mkdtemp(prefix=f"{_WORKING}{os.getpid()}-", dir=folder))
+    except OSError as error:
+        raise OutputError(
+            f"engines cannot be written to {folder}: {error.strerror}",
+            expected="a folder that this user may write",
+            hint="--engine-dir puts engines somewhere else; 'run' then takes the same option",
+        ) from error
+    try:
+        yield working
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+        if made:
+            with suppress(OSError):  # it holds an engine now
+                folder.rmdir()
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what a build left that was killed and could not."""
+    for left in folder.glob(f"{_WORKING}*"):
+        match = re.fullmatch(rf"{re.escape(_WORKING)}(\d+)-\w+", left.name)
+        if match is not None and not left.is_symlink() and not _runs(int(match[1])):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _in_place(folder: Path, working: Path, variant: Variant, facts: dict[str, Any]) -> Built:
+    key = EngineKey(**facts["key"])
+    plan, path = working / PLAN, folder / f"{engine_stem(key, variant.id)}.engine"
+    sidecar = path.with_suffix(".json")
+    digest = hashlib.sha256(plan.read_bytes()).hexdigest()
+    told = ("device", "network", "engine", "seconds", "timing_cache")
+    built = {name: facts[name] for name in told}
+    engine = Engine(path, key, digest, plan.stat().st_size, variant.id, built)
+    try:
+        plan.chmod(0o644)
+        sidecar.unlink(missing_ok=True)  # in between there is no engine, rather than half of one
+        plan.replace(path)
+        if (working / LAYERS).exists():
+            (working / LAYERS).replace(folder / f"{path.stem}.layers.txt")
+        write_whole(sidecar, json_text(engine.to_dict()).encode(), mode=0o644)
+    except OSError as error:
+        raise OutputError(
+            f"{printable(str(path))} cannot be written: {error.strerror}", hint="make room there"
+        ) from error
+    return Built(engine, facts)

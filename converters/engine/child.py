@@ -1,0 +1,208 @@
+"""Runs the builder in a child process with a time limit: native code may crash there, and can be stopped.
+
+The child is started with multiprocessing's spawn. It tells how far it is through a pipe, as JSON, so that nothing
+of what it says is unpickled; its result is a file, and so is what TensorRT prints.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from edgevision import errors
+from edgevision.converters.engine.order import Request
+from edgevision.errors import BackendError, EdgevisionError, OutputError
+from edgevision.progress import Tell, duration_text
+from edgevision.text import printable
+
+__all__ = ["BuilderError", "build_in_child"]
+
+_RESULT, _LOG = "result.json", "log.txt"
+#: Elapsed time is shown that often, s.
+_TICK = 0.5
+#: Time for TensorRT to come to the end of a step once it was told to stop, s.
+_UNWIND = 10.0
+
+
+class BuilderError(Exception):
+    """Where the child failed: the cause of the error that is raised here, shown with ``--debug``."""
+
+
+def build_in_child(request: Request, folder: Path, seconds: float, tell: Tell) -> dict[str, Any]:
+    """Builds `builder.PLAN` in a folder.
+
+    Args:
+        request: What to build.
+        folder: An empty folder.
+        seconds: Time it may take.
+        tell: Told the stage, how much of it is done, and of how much; also while nothing moves.
+
+    Returns:
+        What `builder.build_plan` returns.
+
+    Raises:
+        EdgevisionError: The builder's own error, or that it was stopped or crashed.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(request, folder, sender), daemon=True)
+    with _no_sigint():
+        process.start()
+    sender.close()
+    last = ("starting", 0, None)
+    try:
+        deadline = monotonic() + seconds
+        while process.is_alive():
+            if monotonic() > deadline:
+                raise _too_long(request, seconds, str(last[0]))
+            wait([receiver, process.sentinel], _TICK)
+            last = _latest(receiver, last)
+            tell(*last)
+    finally:
+        _end(process)
+        receiver.close()
+    return _result(request, folder, process.exitcode or 0, str(last[0]))
+
+
+def _latest(receiver: Connection, last: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What was told last; what is damaged by a crash is left out."""
+    try:
+        while receiver.poll():
+            stage, done, total = json.loads(receiver.recv_bytes(1 << 16))
+            last = (printable(str(stage), 80), int(done), None if total is None else int(total))
+    except (EOFError, OSError, TypeError, ValueError):
+        pass
+    return last
+
+
+def _end(process: BaseProcess) -> None:
+    """Asks TensorRT to stop, waits a little, and ends the process."""
+    if process.is_alive():
+        process.terminate()
+        try:
+            process.join(_UNWIND)
+        finally:
+            process.kill()
+    process.join()
+
+
+def _result(request: Request, folder: Path, status: int, stage: str) -> dict[str, Any]:
+    try:
+        result = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise _crashed(request, folder, status, stage) from None
+    if "facts" in result:
+        facts: dict[str, Any] = result["facts"]
+        return facts
+    error = result["error"]
+    parts = {name: error[name] for name in ("received", "expected", "hint")}
+    raise getattr(errors, error["kind"])(error["problem"], **parts) from BuilderError(
+        error["trace"]
+    )
+
+
+def _child(request: Request, folder: Path, sender: Connection) -> None:
+    """What runs in the child."""
+    cancelled = threading.Event()
+    _confine(folder, cancelled)
+
+    def tell(stage: str, done: int, total: int | None) -> None:
+        with contextlib.suppress(OSError):  # the parent has gone
+            sender.send_bytes(json.dumps([stage, done, total]).encode())
+
+    try:
+        from edgevision.converters.engine.builder import build_plan
+
+        result: dict[str, Any] = {"facts": build_plan(request, folder, tell, cancelled)}
+    except BaseException as error:
+        result = {"error": _as_data(_translated(error, request), traceback.format_exc())}
+    (folder / _RESULT).write_text(json.dumps(result), encoding="utf-8")
+    # TensorRT's and CUDA's libraries may crash on the way out; there is nothing left to do.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _confine(folder: Path, cancelled: threading.Event) -> None:
+    log = os.open(folder / _LOG, os.O_WRONLY | os.O_CREAT, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGTERM, lambda _number, _frame: cancelled.set())
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    """Ends this process when the parent was killed and could not."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextlib.contextmanager
+def _no_sigint() -> Iterator[None]:
+    """A child that is started in it never sees Ctrl-C, which a terminal sends to all: this process stops it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _translated(error: BaseException, request: Request) -> EdgevisionError:
+    if isinstance(error, EdgevisionError):
+        return error
+    if isinstance(error, OSError) and error.strerror:
+        return OutputError(
+            f"the engine of {request.model.name} cannot be written: {error.strerror}",
+            hint="make room there; --engine-dir puts engines somewhere else",
+        )
+    first = next((line for line in str(error).splitlines() if line.strip()), "")
+    return BackendError(
+        f"building {request.model.name} failed",
+        received=printable(f"{type(error).__name__}: {first}", 400),
+        hint="--debug shows where; --backend ort runs the model without an engine",
+    )
+
+
+def _as_data(error: EdgevisionError, trace: str) -> dict[str, str]:
+    parts = {name: getattr(error, name) for name in ("problem", "received", "expected", "hint")}
+    return {"kind": type(error).__name__, "trace": trace, **parts}
+
+
+def _too_long(request: Request, seconds: float, stage: str) -> BackendError:
+    return BackendError(
+        f"building {request.model.name} was stopped",
+        received=f"more than {duration_text(seconds)}, at the stage {stage!r}",
+        hint="--seconds allows more; the next build is faster where kernel times were kept",
+    )
+
+
+def _crashed(request: Request, folder: Path, status: int, stage: str) -> BackendError:
+    how = signal.Signals(-status).name if status < 0 else f"status {status}"
+    log = folder / _LOG
+    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+    last = next((line for line in reversed(lines) if line.strip()), "")
+    memory = "most often memory ran out: close other programs, or --workspace MIB"
+    return BackendError(
+        f"TensorRT crashed while building {request.model.name}",
+        received=f"its process ended with {how} at the stage {stage!r}"
+        + (f"; last it said: {printable(last, 300)}" if last else ""),
+        expected="an engine, or a refusal",
+        hint=memory
+        if how == "SIGKILL"
+        else "please report it with the model; --backend ort runs it",
+    )

@@ -1,0 +1,144 @@
+"""Finding an engine that fits this device, and loading it: nothing of it is run before its key is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgevision.backends._trt_library import Library, Log, tensor_specs
+from edgevision.cuda.driver import Gpu
+from edgevision.cuda.failures import explaining
+from edgevision.engines import Engine, find_engine, machine_facts, read_engine
+from edgevision.errors import BackendError
+from edgevision.jetson import l4t
+from edgevision.onnx_header import read_header
+from edgevision.spec import TensorSpec
+from edgevision.text import printable
+from edgevision.variant import Variant
+
+__all__ = ["Loaded", "Profile", "chosen_engine", "load_engine"]
+
+#: Least, best and most of each dimension.
+Profile = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A deserialized engine; `close` frees it after all that was made from it.
+
+    Attributes:
+        library: What loaded it.
+        log: Where it complains.
+        runtime: TensorRT's runtime.
+        engine: TensorRT's engine.
+        inputs: By name, with the variant's symbols for open dimensions.
+        outputs: Likewise.
+        profiles: Shapes that an input with open dimensions takes.
+    """
+
+    library: Library
+    log: Log
+    runtime: Any
+    engine: Any
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+    profiles: Mapping[str, Profile]
+
+    def close(self) -> None:
+        """Frees the engine, then its runtime; may be called twice."""
+        self.engine = None
+        self.runtime = None
+
+
+def chosen_engine(
+    libraries: Sequence[Library], gpu: Gpu, variant: Variant, engine_dir: Path | None
+) -> tuple[Library, Engine]:
+    """The engine of a variant that fits this device, and the library it was built by.
+
+    Raises:
+        BackendError: There is none; with the command that builds it.
+    """
+    problems = []
+    release = l4t(Path("/")) or ""
+    for library in libraries:
+        facts = machine_facts(library.name, library.version, gpu.cc, l4t=release, device=gpu.name)
+        try:
+            return library, find_engine(variant.file.parent, variant, facts, engine_dir)
+        except BackendError as error:
+            problems.append(error)
+    raise problems[0]
+
+
+def load_engine(
+    library: Library, engine: Engine, variant: Variant, *, trust: bool = False
+) -> Loaded:
+    """Deserializes an engine, in the current context.
+
+    Raises:
+        BackendError: It is damaged, not from here, or TensorRT refuses it.
+    """
+    plan = read_engine(engine, trust=trust)
+    log = Log(library.module)
+    with explaining("the engine was loaded"):
+        runtime = library.module.Runtime(log.logger)
+        native = runtime.deserialize_cuda_engine(plan) if runtime is not None else None
+    if native is None:
+        raise BackendError(
+            f"TensorRT refuses the engine {printable(engine.path.name)}",
+            received=log.take(),
+            hint="build it again: edgevision build --force",
+        )
+    inputs, outputs = tensor_specs(library, native)
+    _all_on_device(library, native, [*inputs, *outputs])
+    header = read_header(variant.file)
+    written = {t.name: t for t in (*header.inputs, *header.outputs)}
+    _same_tensors(engine, variant, {t.name for t in header.inputs}, {t.name for t in inputs})
+    return Loaded(
+        library,
+        log,
+        runtime,
+        native,
+        {t.name: _named(t, written) for t in inputs},
+        {t.name: _named(t, written) for t in outputs},
+        {t.name: _profile(native, t.name) for t in inputs if "?" in t.shape},
+    )
+
+
+def _all_on_device(library: Library, native: Any, tensors: Sequence[TensorSpec]) -> None:
+    """Shapes that a graph takes or gives as tensors lie on the host, where no slot has buffers."""
+    host = library.module.TensorLocation.HOST
+    for tensor in tensors:
+        if native.get_tensor_location(tensor.name) == host:
+            raise BackendError(
+                f"backend 'trt' cannot run this model: {printable(tensor.name)!r} is a shape, not data",
+                hint="--backend ort runs it",
+            )
+
+
+def _same_tensors(engine: Engine, variant: Variant, written: set[str], found: set[str]) -> None:
+    """TensorRT drops an input that is of no use; one that the file does not have means another model."""
+    if not found <= written:
+        raise BackendError(
+            f"the engine {printable(engine.path.name)} is not of {variant.file.name}",
+            received="inputs " + printable(", ".join(sorted(found))),
+            expected=printable(", ".join(sorted(written))),
+            hint="build it again: edgevision build --force",
+        )
+
+
+def _named(tensor: TensorSpec, written: Mapping[str, TensorSpec]) -> TensorSpec:
+    """Open dimensions with the symbols of the ONNX file."""
+    there = written[tensor.name].shape if tensor.name in written else ()
+    symbols = {axis: dim for axis, dim in enumerate(there) if isinstance(dim, str)}
+    shape = tuple(
+        symbols.get(axis, f"dim{axis}") if dim == "?" else dim
+        for axis, dim in enumerate(tensor.shape)
+    )
+    return replace(tensor, shape=shape)
+
+
+def _profile(engine: Any, name: str) -> Profile:
+    least, best, most = (tuple(d) for d in engine.get_tensor_profile_shape(name, 0))
+    return least, best, most

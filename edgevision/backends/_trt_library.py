@@ -1,0 +1,155 @@
+"""TensorRT or TensorRT-RTX, whichever is installed: one API, from 10.3 to 11, under two names.
+
+Values of its enumerations shift between versions, so they are only ever compared with each other.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from edgevision.errors import BackendError, DependencyError
+from edgevision.spec import TensorSpec
+from edgevision.text import printable
+
+__all__ = ["Library", "Log", "installed_libraries", "tensor_specs"]
+
+#: Module → name in an engine's key. The wheels of TensorRT-RTX bring only the second of its names.
+_MODULES = {
+    "tensorrt": "tensorrt",
+    "tensorrt_rtx": "tensorrt-rtx",
+    "tensorrt_rtx_bindings": "tensorrt-rtx",
+}
+#: The oldest with strongly typed networks that JetPack has (6.1).
+_OLDEST = (10, 3)
+_DTYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "INT8": "int8",
+    "UINT8": "uint8",
+    "INT32": "int32",
+    "INT64": "int64",
+    "BOOL": "bool",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """An imported TensorRT.
+
+    Attributes:
+        module: The module.
+        name: ``tensorrt`` or ``tensorrt-rtx``.
+        version: As it says it.
+    """
+
+    module: Any
+    name: str
+    version: str
+
+
+class Log:
+    """Collects what TensorRT complains of: its functions return None or False, and the reason is in the log.
+
+    Args:
+        module: TensorRT.
+
+    Attributes:
+        logger: For TensorRT's constructors; keep it for as long as what they made.
+    """
+
+    def __init__(self, module: Any) -> None:
+        lines: deque[str] = deque(maxlen=8)
+
+        class Logger(module.ILogger):  # type: ignore[misc]
+            def __init__(self) -> None:
+                module.ILogger.__init__(self)
+
+            def log(self, severity: Any, msg: str) -> None:
+                if severity.name in ("ERROR", "INTERNAL_ERROR"):
+                    lines.append(msg)
+
+        self._lines = lines
+        self.logger = Logger()
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether a complaint says so."""
+        return any("out of memory" in ln.lower() or "OutOfMemory" in ln for ln in self._lines)
+
+    def take(self) -> str:
+        """The first complaint since the last call, in one line; the others mostly follow from it."""
+        lines = [" ".join(line.split()) for line in self._lines]
+        self._lines.clear()
+        # "[defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)"
+        plain = re.sub(r"\[\w+\.(cpp|cu|h)::\S*?::\d+\] ", "", lines[0]) if lines else ""
+        return printable(plain[:300]) or "TensorRT does not say why"
+
+
+def installed_libraries() -> list[Library]:
+    """TensorRT, TensorRT-RTX or both. Call it only when the driver has shown that it works.
+
+    Raises:
+        DependencyError: There is none, or it is too old.
+    """
+    found: dict[str, Library] = {}
+    reasons: list[str] = []
+    for name, title in _MODULES.items():
+        if title in found:
+            continue
+        try:
+            module = importlib.import_module(name)
+        except (ImportError, OSError) as error:  # OSError: a library that it loads by hand
+            reasons.append(f"{name}: {error}")
+            continue
+        found[title] = Library(module, title, str(getattr(module, "__version__", "0")))
+    if not found:
+        raise DependencyError(
+            "backend 'trt' needs TensorRT",
+            received=printable("; ".join(reasons), 300),
+            expected="the module tensorrt {}.{} or later, or tensorrt_rtx".format(*_OLDEST),
+            hint="on Jetson it comes with JetPack (apt install python3-libnvinfer; a virtual environment needs "
+            "--system-site-packages); elsewhere pip install tensorrt, or 'edgevision[rtx]'",
+        )
+    usable = [library for library in found.values() if not _too_old(library)]
+    if not usable:
+        old = next(iter(found.values()))
+        raise DependencyError(
+            "this TensorRT is too old",
+            received=f"{old.name} {printable(old.version)}",
+            expected="{}.{} or later".format(*_OLDEST),
+            hint="JetPack 6.1 brings TensorRT 10.3; --backend ort runs without it",
+        )
+    return usable
+
+
+def tensor_specs(library: Library, engine: Any) -> tuple[list[TensorSpec], list[TensorSpec]]:
+    """Inputs and outputs of an engine, in its order; a dimension that is open has the name ``?``.
+
+    Raises:
+        BackendError: A tensor has a type that numpy has not.
+    """
+    found: tuple[list[TensorSpec], list[TensorSpec]] = ([], [])
+    mode = library.module.TensorIOMode
+    for index in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(index)
+        dtype = engine.get_tensor_dtype(name).name
+        if dtype not in _DTYPES:
+            raise BackendError(
+                f"the engine's tensor {printable(name)!r} has a type that numpy has not",
+                received=dtype,
+                expected=", ".join(_DTYPES.values()),
+            )
+        shape = tuple(d if d >= 0 else "?" for d in engine.get_tensor_shape(name))
+        into = found[0] if engine.get_tensor_mode(name) == mode.INPUT else found[1]
+        into.append(TensorSpec(name, _DTYPES[dtype], shape))
+    return found
+
+
+def _too_old(library: Library) -> bool:
+    """TensorRT-RTX counts by itself, from 1.0, and is newer than 10.3 in all of them."""
+    numbers = re.findall(r"\d+", library.version)[:2]
+    return library.name == "tensorrt" and tuple(map(int, numbers)) < _OLDEST

@@ -1,0 +1,108 @@
+"""What the driver's errors mean: each becomes one `BackendError` with the next step; a lost GPU is remembered."""
+
+from __future__ import annotations
+
+import ctypes
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from edgevision.cuda.driver import call, code_text
+from edgevision.errors import BackendError, EdgevisionError
+
+__all__ = ["checked", "exhausted", "explained", "explaining", "forget_frames", "lost", "lost_error"]
+
+_OUT_OF_MEMORY = 2
+#: Why no more work can be done on the GPU in this process; empty while it can. Such errors stick to a context.
+_lost: list[str] = []
+
+_CAUSES = {
+    46: "the GPU cannot be used any more",
+    100: "the GPU is gone",
+    101: "the GPU is gone",
+    214: "the GPU's memory has an uncorrectable error",
+    700: "something on the GPU read or wrote memory that is not its own",
+    702: "the GPU's watchdog ended a kernel that took too long",
+    710: "a kernel on the GPU stopped by itself",
+    715: "the GPU met an instruction that it does not know: the code is for another one",
+    716: "something on the GPU used an address that is not aligned",
+    719: "a kernel on the GPU failed",
+    999: "the driver met an error it cannot name",
+}
+
+
+def lost() -> bool:
+    """Whether the GPU failed so badly that this process cannot use it any more."""
+    return bool(_lost)
+
+
+def lost_error() -> BackendError:
+    """What every later call says."""
+    return BackendError(
+        f"this process cannot use the GPU any more: {_lost[0]}",
+        hint="start the program again; if it comes back: dmesg names hardware errors (Xid), --backend ort runs without",
+    )
+
+
+def checked(code: int, doing: str) -> None:
+    """Nothing for success.
+
+    Raises:
+        BackendError: Of a CUresult that is an error.
+    """
+    if code != 0:
+        raise _of_code(code, doing)
+
+
+@contextmanager
+def explaining(doing: str) -> Iterator[None]:
+    """Turns pycuda's errors inside into a `BackendError`; ``doing`` completes "while …"."""
+    try:
+        yield
+    except EdgevisionError:
+        raise
+    except Exception as error:
+        if not type(error).__module__.startswith("pycuda"):
+            raise
+        raise explained(error, doing) from error
+
+
+def explained(error: BaseException, doing: str) -> BackendError:
+    """What an error of pycuda means."""
+    if type(error).__name__ == "MemoryError":
+        return _of_code(_OUT_OF_MEMORY, doing)
+    stuck = call("cuCtxSynchronize")  # an error that sticks to the context is told by every call
+    return _of_code(stuck, doing) if stuck else BackendError(f"CUDA failed while {doing}: {error}")
+
+
+def exhausted(doing: str) -> BackendError:
+    """What is said when the GPU has no memory left."""
+    return BackendError(
+        f"the GPU's memory is exhausted while {doing}",
+        received=_memory(),
+        hint="end other programs on the GPU, take --hint latency (fewer buffers), or build a smaller batch",
+    )
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Lets go of what the functions that failed had in hand: buffers are freed now, not with the error."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+def _of_code(code: int, doing: str) -> BackendError:
+    if code == _OUT_OF_MEMORY:
+        return exhausted(doing)
+    if code not in _CAUSES:
+        return BackendError(f"CUDA failed while {doing}: {code_text(code)}")
+    if not _lost:
+        _lost.append(f"{_CAUSES[code]}, while {doing}: {code_text(code)}")
+    return lost_error()
+
+
+def _memory() -> str:
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    if call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total)) != 0:
+        return ""
+    return f"{free.value / 2**20:.0f} MiB free of {total.value / 2**20:.0f}"

@@ -1,0 +1,108 @@
+"""Memory on both sides of the bus, which only grows: page-locked on the host, plain on the device, or one for both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevision.cuda.failures import explaining
+from edgevision.cuda.library import pycuda_driver
+
+__all__ = ["ALIGNMENT", "DeviceMemory", "Twin", "aligned"]
+
+#: What TensorRT asks of the addresses of tensors.
+ALIGNMENT = 256
+
+
+def aligned(size: int) -> int:
+    """The next multiple of `ALIGNMENT`."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+class DeviceMemory:
+    """Bytes on the device.
+
+    Attributes:
+        address: Of the first one; 0 before there are any. It changes only when they grow.
+        size: How many.
+    """
+
+    def __init__(self, size: int = 0) -> None:
+        self._allocation: Any = None
+        self.address = self.size = 0
+        if size:
+            self.reserve(size)
+
+    def reserve(self, size: int) -> bool:
+        """Makes room for that many bytes, whose content is lost if they move; whether they moved.
+
+        Nothing may be under way that uses them.
+        """
+        if size <= self.size:
+            return False
+        self.close()
+        with explaining(f"{size / 2**20:.1f} MiB were allocated"):
+            self._allocation = pycuda_driver().mem_alloc(size)
+        self.address, self.size = int(self._allocation), size
+        return True
+
+    def close(self) -> None:
+        """Frees them; may be called twice."""
+        allocation, self._allocation = self._allocation, None
+        self.address = self.size = 0
+        if allocation is not None:
+            allocation.free()
+
+
+class Twin:
+    """Bytes that the processor and the GPU both see: page-locked memory and its copy on the device.
+
+    With ``mapped`` there is one memory, which the GPU uses where it is: nothing is ever copied.
+
+    Attributes:
+        host: uint8 ``(size,)``; views of it stay valid for as long as they are kept.
+        address: Of the same on the device.
+        mapped: Whether they are one.
+    """
+
+    def __init__(self, size: int = 0, *, mapped: bool = False) -> None:
+        self.mapped = mapped
+        self.host: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self.address = 0
+        self._device = DeviceMemory()
+        if size:
+            self.reserve(size)
+
+    def reserve(self, size: int) -> bool:
+        """As `DeviceMemory.reserve`."""
+        if size <= self.host.size:
+            return False
+        self.close()
+        cuda = pycuda_driver()
+        flags = cuda.host_alloc_flags.DEVICEMAP if self.mapped else 0
+        with explaining(f"{size / 2**20:.1f} MiB of page-locked memory were allocated"):
+            if not self.mapped:
+                self._device.reserve(size)
+                self.address = self._device.address
+            host = cuda.pagelocked_empty(size, np.uint8, mem_flags=flags)
+            if self.mapped:
+                self.address = int(host.base.get_device_pointer())
+        self.host = host
+        return True
+
+    def upload(self, size: int, stream: Any) -> None:
+        """The first ``size`` bytes from the host to the device, in the stream's order."""
+        if not self.mapped:
+            pycuda_driver().memcpy_htod_async(self.address, self.host[:size], stream)
+
+    def download(self, size: int, stream: Any) -> None:
+        """The other way round."""
+        if not self.mapped:
+            pycuda_driver().memcpy_dtoh_async(self.host[:size], self.address, stream)
+
+    def close(self) -> None:
+        """Frees them; may be called twice. What somebody still holds a view of is freed with the view."""
+        self.host, self.address = np.empty(0, np.uint8), 0
+        self._device.close()

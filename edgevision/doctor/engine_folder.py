@@ -1,0 +1,56 @@
+"""Probe of a folder of engines: which fit this device, by their keys alone. No engine is loaded."""
+
+from __future__ import annotations
+
+from edgevision import jetson
+from edgevision.doctor import Finding, Remark
+from edgevision.doctor.machine import Machine
+from edgevision.engines import DeviceFacts, list_engines, preflight
+from edgevision.text import counted
+
+__all__ = ["FOLDER", "probe"]
+
+#: The folder's name in `Machine.folders`.
+FOLDER = "engines"
+
+
+def probe(machine: Machine) -> Finding:
+    """Engines in the folder given by ``--engine-dir``."""
+    folder = machine.folders.get(FOLDER)
+    if folder is None:
+        return Finding("no folder given (--engine-dir)", {"engines": []}, present=False)
+    here = _device(machine)
+    engines = []
+    for engine in list_engines(folder):
+        verdict = preflight(engine.key, here) if here else None
+        engines.append(
+            {
+                "file": engine.path.name,
+                "variant": engine.variant,
+                "status": verdict.status if verdict else None,
+                "reason": verdict.reason if verdict else "no GPU and TensorRT to compare with",
+            }
+        )
+    wrong = [e for e in engines if e["status"] not in (None, "ok")]
+    fix = f"edgevision build BUNDLE --engine-dir {folder}"
+    remarks = tuple(
+        Remark(f"{e['file']}: {e['status']}, {e['reason']}", fix, advice=True) for e in wrong
+    )
+    text = counted(len(engines), "engine")
+    text += f", {len(wrong)} for another device or version" if wrong else ""
+    return Finding(text, {"engines": engines}, remarks, present=bool(engines))
+
+
+def _device(machine: Machine) -> DeviceFacts | None:
+    version = machine.answer("tensorrt").facts.get("version")
+    rtx = machine.answer("tensorrt_rtx").facts.get("version")
+    if not machine.devices or not (version or rtx):
+        return None
+    return DeviceFacts(
+        library="tensorrt" if version else "tensorrt-rtx",
+        version=str(version or rtx),
+        cc=str(machine.devices[0].get("compute_capability")),
+        os="linux",
+        arch=machine.arch.lower(),
+        l4t=jetson.l4t(machine.root) or "",
+    )

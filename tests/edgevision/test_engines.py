@@ -1,0 +1,228 @@
+"""Keys, preflight, sidecars and trust. The engines here are a few bytes: nothing in `edgevision.engines` opens one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgevision.built_here import is_built_here, remember
+from edgevision.engines import (
+    DeviceFacts,
+    Engine,
+    EngineKey,
+    engine_stem,
+    engines_folder,
+    find_engine,
+    key_for,
+    list_engines,
+    preflight,
+    read_engine,
+)
+from edgevision.errors import BackendError
+from edgevision.spec import InputSpec, ModelSpec, OutputSpec
+from edgevision.variant import Variant
+
+ORIN = DeviceFacts("tensorrt", "10.3.0", "8.7", "linux", "aarch64", "36.4.3", "Orin")
+PROFILE = "images=1x3x64x64"
+KEY = key_for(ORIN, "a" * 64, PROFILE)
+SPEC = ModelSpec("detect", InputSpec(), OutputSpec("yolov8"))
+
+
+@pytest.fixture
+def variant(tmp_path: Path) -> Variant:
+    file = tmp_path / "x.evb" / "int8-trt.onnx"
+    file.parent.mkdir()
+    file.write_bytes(b"onnx")
+    return Variant("int8-trt", "int8", file, SPEC, "a" * 64)
+
+
+def put(folder: Path, key: EngineKey = KEY, plan: bytes = b"plan", **changed: object) -> Engine:
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{engine_stem(key, 'int8-trt')}.engine"
+    path.write_bytes(plan)
+    engine = Engine(path, key, hashlib.sha256(plan).hexdigest(), len(plan), "int8-trt")
+    path.with_suffix(".json").write_text(json.dumps(engine.to_dict() | changed))
+    return engine
+
+
+def test_the_same_device_is_ok():
+    assert preflight(KEY, ORIN, variant_sha256="a" * 64, profile=PROFILE).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ({"cc": "11.0"}, "wrong device"),
+        ({"arch": "x86_64"}, "wrong device"),
+        ({"os": "windows"}, "wrong device"),
+        ({"version": "10.13.3"}, "wrong version"),
+        ({"library": "tensorrt-rtx"}, "wrong version"),
+        ({"l4t": "36.4.0"}, "rebuild needed"),
+        ({"l4t": ""}, "rebuild needed"),
+        ({"cc": "8.9", "version": "11.4.0", "l4t": ""}, "wrong device"),
+        ({"version": "11.4.0", "l4t": "39.2"}, "wrong version"),
+        ({"device": "another name of the same"}, "ok"),
+    ],
+)
+def test_what_differs_gives_the_verdict(changed: dict[str, str], status: str):
+    verdict = preflight(KEY, replace(ORIN, **changed))
+    assert verdict.status == status
+    assert verdict.ok == (status == "ok")
+
+
+def test_another_file_or_other_shapes_need_a_rebuild():
+    assert preflight(KEY, ORIN, variant_sha256="b" * 64).status == "rebuild needed"
+    assert preflight(KEY, ORIN, profile="images=1x3x32x32").status == "rebuild needed"
+
+
+texts = st.text(st.characters(codec="utf-8"), max_size=12)
+
+
+@given(st.builds(EngineKey, *[texts] * 8), st.builds(DeviceFacts, *[texts] * 7))
+def test_preflight_is_ok_only_where_all_that_counts_is_equal(key: EngineKey, facts: DeviceFacts):
+    names = ("library", "version", "cc", "os", "arch", "l4t")
+    equal = all(getattr(key, name) == getattr(facts, name) for name in names)
+    assert preflight(key, facts).ok == equal
+    told = {name: getattr(facts, name) for name in names}
+    assert preflight(replace(key, **told), facts).ok
+
+
+def test_the_name_of_an_engine_follows_from_its_key():
+    stem = engine_stem(KEY, "int8-trt")
+    assert stem.startswith("int8-trt.tensorrt-10.3.0.sm87.")
+    assert stem == engine_stem(KEY, "int8-trt")
+    for name in asdict(KEY):
+        assert engine_stem(replace(KEY, **{name: "other"}), "int8-trt") != stem
+
+
+def test_a_version_cannot_lead_out_of_the_folder():
+    assert "/" not in engine_stem(replace(KEY, version="../../etc"), "int8-trt")
+
+
+def test_engines_lie_in_the_bundle_unless_told_otherwise(variant: Variant, tmp_path: Path):
+    bundle = variant.file.parent
+    assert engines_folder(bundle) == bundle / "engines"
+    assert engines_folder(variant.file) == bundle / "engines"
+    assert engines_folder(bundle, tmp_path) == tmp_path
+
+
+def test_what_is_put_there_is_found(variant: Variant):
+    engine = put(variant.file.parent / "engines")
+    assert find_engine(variant.file.parent, variant, ORIN) == engine
+
+
+def test_the_last_built_one_that_fits_is_taken(variant: Variant, tmp_path: Path):
+    old, new = (put(tmp_path, replace(KEY, profile=text)) for text in ("b=1", "a=1"))
+    put(tmp_path, replace(KEY, cc="8.9"))
+    os.utime(old.path, ns=(1, 1))
+    assert find_engine(variant.file.parent, variant, ORIN, tmp_path) == new
+
+
+def test_no_engine_names_the_command_that_builds_one(variant: Variant):
+    with pytest.raises(BackendError) as raised:
+        find_engine(variant.file.parent, variant, ORIN)
+    assert f"edgevision build {variant.file.parent} --variant int8-trt" in raised.value.hint
+    assert "--backend ort" in raised.value.hint
+
+
+def test_an_engine_that_does_not_fit_says_what_differs_and_the_nearest_is_shown(variant: Variant):
+    folder = variant.file.parent / "engines"
+    put(folder, replace(KEY, cc="8.9", arch="x86_64"))
+    near = put(folder, replace(KEY, l4t="36.4.0"))
+    with pytest.raises(
+        BackendError, match=r"rebuild needed, Jetson Linux: built for 36\.4\.0"
+    ) as raised:
+        find_engine(variant.file.parent, variant, ORIN, folder)
+    assert near.path.name in raised.value.received
+    assert f"--engine-dir {folder}" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"schema": 2}',
+        b'{"schema": 1, "key": {}}',
+        b"\xff\xfe",
+        b"[" * 9999,
+    ],
+    ids=range(8),
+)
+def test_a_damaged_sidecar_is_passed_over(damage: bytes, tmp_path: Path):
+    good = put(tmp_path)
+    (tmp_path / "bad.engine").write_bytes(b"")
+    (tmp_path / "bad.json").write_bytes(damage)
+    assert list_engines(tmp_path) == [good]
+
+
+def test_a_sidecar_of_wrong_types_is_passed_over(tmp_path: Path):
+    put(tmp_path, key=KEY, sha256=7)  # type: ignore[arg-type]
+    assert list_engines(tmp_path) == []
+
+
+def test_links_and_sidecars_without_a_plan_are_passed_over(tmp_path: Path):
+    engine = put(tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    link = tmp_path / "b" / engine.path.name
+    link.symlink_to(engine.path)
+    link.with_suffix(".json").write_bytes(engine.path.with_suffix(".json").read_bytes())
+    assert list_engines(tmp_path / "b") == []
+    engine.path.unlink()
+    assert list_engines(tmp_path / "a") == list_engines(tmp_path / "none") == []
+
+
+def test_only_what_was_built_here_is_read(tmp_path: Path):
+    engine = put(tmp_path, plan=b"one that came from elsewhere")
+    with pytest.raises(BackendError, match="was not built here") as raised:
+        read_engine(engine)
+    assert "--trust-engines" in raised.value.hint
+    assert read_engine(engine, trust=True) == b"one that came from elsewhere"
+    assert remember(engine.sha256)
+    assert read_engine(engine) == b"one that came from elsewhere"
+
+
+def test_a_truncated_engine_is_refused_even_if_trusted(tmp_path: Path):
+    engine = put(tmp_path, plan=b"a whole plan")
+    engine.path.write_bytes(b"a whole")
+    with pytest.raises(BackendError, match="not the one its sidecar describes") as raised:
+        read_engine(engine, trust=True)
+    assert "7 bytes" in raised.value.received
+
+
+def test_an_engine_that_has_gone_is_one_clear_error(tmp_path: Path):
+    engine = put(tmp_path)
+    engine.path.unlink()
+    with pytest.raises(BackendError, match="cannot be read"):
+        read_engine(engine)
+
+
+def test_nothing_is_remembered_without_a_place_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    assert not remember("c" * 64)
+    assert not is_built_here("c" * 64)
+
+
+def test_a_note_that_is_a_link_or_no_hash_is_no_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert remember("d" * 64)
+    assert is_built_here("d" * 64)
+    note = next(tmp_path.rglob("d" * 64))
+    note.rename(tmp_path / "moved")
+    note.symlink_to(tmp_path / "moved")
+    assert not is_built_here("d" * 64)
+    assert not is_built_here("../../moved")
