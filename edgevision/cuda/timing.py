@@ -20,7 +20,7 @@ class Marks:
     Args:
         stream: pycuda's stream.
         blocking: Sleep until the last one (``--hint throughput``); else the driver spins where there are cores
-            to spare, which is faster by some 30 µs and keeps one busy.
+            to spare, which wakes sooner and keeps one busy.
     """
 
     def __init__(self, stream: Any, *, blocking: bool) -> None:
