@@ -198,6 +198,7 @@ def test_a_signal_ends_the_build_and_leaves_nothing(
     environment = os.environ | {"BEGUN": str(begun), "PYTHONPATH": str(tmp_path / "library")}
     process = subprocess.Popen(
         [*COMMAND, str(model), "--target", "rtx-sm89"],
+        cwd=tmp_path,  # else it would import the repository's folder and not what is installed
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
