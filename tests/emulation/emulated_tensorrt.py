@@ -14,6 +14,7 @@ import json
 import os
 import re
 import sys
+import time
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,6 +118,12 @@ def _violation(text: str) -> None:
     violations.append(text)
 
 
+def _failed() -> bool:
+    """Whether an error sticks to the current context: a GPU ends what it is doing then."""
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    return _driver("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total)) != 0
+
+
 def _in_context(what: str) -> None:
     current = ctypes.c_void_p()
     _driver("cuCtxGetCurrent", ctypes.byref(current))
@@ -136,6 +143,12 @@ class _Memory:
         if self.address:
             _driver("cuMemFree_v2", ctypes.c_uint64(self.address))
         self.address = 0
+
+
+class _Activity:
+    """What a run on a stream's thread may touch of its context, so that it never is the one to free that."""
+
+    running = freed = False
 
 
 class _Live:
@@ -262,15 +275,16 @@ class _Context(_Live):
         self._allocators: dict[str, Any] = {}
         self._output_shapes: dict[str, tuple[int, ...]] = {}
         self._runs: dict[Any, int] = {}
-        self.running = False
+        self._activity = _Activity()
         self._born()
 
     def __del__(self) -> None:
         _in_context("an execution context was freed")
-        if self.running:
+        if self._activity.running and not _failed():
             _violation("an execution context was freed while it ran")
+        self._activity.freed = True
         for number in self._runs.values():
-            _runs[number] = None
+            _runs[number] = (self._activity, None, (), ())
         self._scratch.free()
         self._dead()
 
@@ -338,7 +352,7 @@ class _Context(_Live):
         key = (inputs, outputs)
         if key not in self._runs:
             number = self._runs[key] = len(_runs) + 1
-            _runs[number] = (weakref.ref(self), self._session, inputs, outputs)
+            _runs[number] = (self._activity, self._session, inputs, outputs)
         code = _driver(
             "cuLaunchHostFunc",
             ctypes.c_void_p(stream_handle),
@@ -380,24 +394,23 @@ class _Context(_Live):
 
 @_HOST_FUNCTION
 def _run_on_stream(number: int) -> None:
-    run = _runs.get(number)
-    context = run[0]() if run is not None else None
-    if run is None or context is None:
+    activity, session, inputs, outputs = _runs[number]
+    if activity.freed:
         _violation("a run was started after its execution context was freed")
         return
-    if context.running:
+    if activity.running:
         _violation("an execution context ran twice at a time")
-    context.running = True
+    activity.running = True
     try:
-        found = _computed(run[1], run[2])
-        for name, address, shape in run[3]:
+        found = _computed(session, inputs)
+        for name, address, shape in outputs:
             if found[name].shape != shape:
                 _violation(f"{name} has the shape {found[name].shape}, not {shape}")
             _write(address, found[name])
     except Exception as error:  # it has no way through the driver
         _violation(f"a run failed: {error}")
     finally:
-        context.running = False
+        activity.running = False
 
 
 def _computed(session: Any, inputs: Any) -> dict[str, Any]:
@@ -452,6 +465,9 @@ def _inferred(
 
 
 def _report() -> None:
+    # After a lost GPU nobody waited for what was under way, and a thread in Python when Python ends aborts.
+    while any(activity.running for activity, *_ in _runs.values()):
+        time.sleep(0.001)
     path = os.environ.get("EMULATED_TENSORRT_REPORT")
     if path:
         Path(path).write_text(json.dumps({"violations": violations, "live": live}))
