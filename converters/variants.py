@@ -20,7 +20,6 @@ from edgevision.converters.graph import onnx_file
 from edgevision.converters.int8.cache import CalibrationCache, open_cache
 from edgevision.converters.int8.candidates import best_candidate
 from edgevision.converters.int8.from_onnx import Quantized
-from edgevision.converters.int8.ranges import silent
 from edgevision.converters.int8.read_back import read_back
 from edgevision.converters.int8.remainder import with_half_remainder
 from edgevision.converters.int8.schemes import SCHEMES
@@ -28,7 +27,7 @@ from edgevision.converters.judge import Judge
 from edgevision.converters.pictures import picture_feeds
 from edgevision.converters.prove import compare_speed, load
 from edgevision.metadata import KEY, variant_metadata
-from edgevision.progress import Progress
+from edgevision.progress import Progress, silent
 from edgevision.spec import ModelSpec
 
 __all__ = ["feeds", "int8_variant", "prove_made", "write_variant"]

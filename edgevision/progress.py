@@ -10,7 +10,7 @@ from types import TracebackType
 from edgevision.clock import now_ns
 from edgevision.text import printable
 
-__all__ = ["Progress", "Tell", "duration_text"]
+__all__ = ["Progress", "Tell", "duration_text", "silent"]
 
 #: Told how far long work is: the stage, how much is done, of how much (None: unknown). A `Progress` is one.
 Tell = Callable[[str, int, int | None], None]
@@ -18,6 +18,10 @@ Tell = Callable[[str, int, int | None], None]
 _TERMINAL_NS = 100_000_000
 _PLAIN_NS = 10_000_000_000
 _LONGEST = 1000  # characters of a line
+
+
+def silent(_stage: str, _done: int, _total: int | None) -> None:
+    """A `Tell` that shows nothing."""
 
 
 def duration_text(seconds: float) -> str:

@@ -9,7 +9,7 @@ import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
@@ -23,6 +23,7 @@ from edgevision.converters.engine.progress import Phases
 from edgevision.converters.engine.timing_cache import cache_file, load_cache, save_cache
 from edgevision.engines import DeviceFacts, key_for
 from edgevision.errors import BackendError, ModelError, OutputError
+from edgevision.progress import Tell
 from edgevision.text import printable
 
 __all__ = ["LAYERS", "PLAN", "build_plan"]
@@ -35,8 +36,6 @@ _MOST_ERRORS = 5
 _TYPE = re.compile(r"\b(Q?Int8|INT8|Half|FP16|Float16|FP32|Float)\b")
 #: Layers between a DequantizeLinear and the layer that reads it, which move values and change none.
 _PASSING = ("SHUFFLE", "IDENTITY", "SQUEEZE", "UNSQUEEZE")
-
-Tell = Callable[[str, int, "int | None"], None]
 
 
 def build_plan(

@@ -14,14 +14,15 @@ from edgevision.converters.fp16.names import Names
 from edgevision.converters.fp16.pictures import cast_pictures_first
 from edgevision.converters.fp16.plan import HalfPlan, plan_half
 from edgevision.converters.fp16.read_back import read_back_half
-from edgevision.converters.fp16.types import opset_of, reads_either
+from edgevision.converters.fp16.types import reads_either
 from edgevision.converters.fp16.weights import as_half
 from edgevision.converters.graph.execute import trial_feeds
-from edgevision.converters.graph.index import GraphIndex, captured, elem_types
-from edgevision.converters.int8.ranges import Feeds, Progress, collect, silent
+from edgevision.converters.graph.index import GraphIndex, captured, elem_types, opset_of
+from edgevision.converters.int8.ranges import Feeds, collect
 from edgevision.converters.int8.read_back import refuse_quantized
 from edgevision.converters.int8.schemes import LAYER_OPS
 from edgevision.errors import ModelError
+from edgevision.progress import Tell, silent
 
 __all__ = ["Half", "half_remainder", "to_half"]
 
@@ -44,9 +45,7 @@ class Half:
     report: dict[str, Any]
 
 
-def to_half(
-    model: onnx.ModelProto, feeds: Feeds | None = None, *, progress: Progress = silent
-) -> Half:
+def to_half(model: onnx.ModelProto, feeds: Feeds | None = None, *, progress: Tell = silent) -> Half:
     """Convert a cleaned float32 model.
 
     Args:
@@ -63,7 +62,7 @@ def to_half(
 
 
 def half_remainder(
-    model: onnx.ModelProto, feeds: Feeds | None = None, *, progress: Progress = silent
+    model: onnx.ModelProto, feeds: Feeds | None = None, *, progress: Tell = silent
 ) -> Half:
     """Convert what an INT8 graph with QuantizeLinear and DequantizeLinear leaves in float32.
 
@@ -89,7 +88,7 @@ def half_remainder(
     return _convert(model, feeds, progress)
 
 
-def _convert(model: onnx.ModelProto, feeds: Feeds | None, progress: Progress) -> Half:
+def _convert(model: onnx.ModelProto, feeds: Feeds | None, progress: Tell) -> Half:
     seen = feeds or partial(iter, trial_feeds(model))
     ranges = collect(model, plan_half(model, None).tensors, seen, progress=progress)
     plan = plan_half(model, ranges, pictures=feeds is not None)

@@ -11,9 +11,15 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from edgevision.converters.fp16.types import Slots, half_slots, opset_of
+from edgevision.converters.fp16.types import Slots, half_slots
 from edgevision.converters.fp16.weights import unfit_constant, unfit_weights
-from edgevision.converters.graph.index import GraphIndex, attribute, elem_types, inferred_shapes
+from edgevision.converters.graph.index import (
+    GraphIndex,
+    attribute,
+    elem_types,
+    inferred_shapes,
+    opset_of,
+)
 from edgevision.converters.int8.ranges import TensorRange
 from edgevision.converters.int8.schemes import LAYER_OPS
 from edgevision.converters.int8.tail import decode_tail

@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from edgevision.converters.graph.index import attribute
 
-__all__ = ["Slots", "half_slots", "opset_of", "reads_either"]
+__all__ = ["Slots", "half_slots", "reads_either"]
 
 _HALF = "tensor(float16)"
 
@@ -27,11 +27,6 @@ class Slots:
 
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-
-
-def opset_of(model: onnx.ModelProto) -> int:
-    """The version of the ``ai.onnx`` domain."""
-    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
 
 
 def reads_either(node: onnx.NodeProto) -> bool:

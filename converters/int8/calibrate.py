@@ -17,12 +17,13 @@ from edgevision.converters.int8.params import channel_scales, unfit
 from edgevision.converters.int8.plan import make_plan
 from edgevision.converters.int8.planned import Plan
 from edgevision.converters.int8.range_methods import TUNED
-from edgevision.converters.int8.ranges import Feeds, Progress, TensorRange, collect, silent
+from edgevision.converters.int8.ranges import Feeds, TensorRange, collect
 from edgevision.converters.int8.read_back import refuse_quantized
 from edgevision.converters.int8.rounding import bias_shift, round_nearest, round_with_moments
 from edgevision.converters.int8.schemes import LAYER_OPS, SCHEMES, Scheme
 from edgevision.converters.int8.write import IntegerLayer
 from edgevision.errors import ModelError, UsageError
+from edgevision.progress import Tell, silent
 
 __all__ = [
     "Calibration",
@@ -77,7 +78,7 @@ def calibrate(
     scheme: str,
     rounding: bool = True,
     exclude: Collection[str] = (),
-    progress: Progress = silent,
+    progress: Tell = silent,
 ) -> Calibration:
     """Measure everything that the recipes of one scheme need, once.
 
@@ -104,7 +105,7 @@ def calibrate(
 
 
 def with_histograms(
-    model: onnx.ModelProto, measured: Calibration, feeds: Feeds, *, progress: Progress = silent
+    model: onnx.ModelProto, measured: Calibration, feeds: Feeds, *, progress: Tell = silent
 ) -> Calibration:
     """What was measured, and histograms for the methods that need them: one more pass."""
     found = histograms(
@@ -149,7 +150,7 @@ def _rounded(
     plan: Plan,
     ranges: Mapping[str, TensorRange],
     feeds: Feeds,
-    progress: Progress,
+    progress: Tell,
 ) -> tuple[dict[str, IntegerLayer], list[str]]:
     """Round a batch of layers at a time, so that only its moments are in memory; and warnings."""
     index = GraphIndex(model.graph)

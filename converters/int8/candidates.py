@@ -12,8 +12,9 @@ from edgevision.converters.int8.from_onnx import Quantized
 from edgevision.converters.int8.measured import Measured
 from edgevision.converters.int8.put_back import float_sets, int8_layers, last_layers
 from edgevision.converters.int8.range_methods import TUNED
-from edgevision.converters.int8.ranges import Feeds, Progress, silent
+from edgevision.converters.int8.ranges import Feeds
 from edgevision.converters.int8.work import int8_share, multiply_adds
+from edgevision.progress import Tell, silent
 
 __all__ = ["CANDIDATES", "Candidate", "Trial", "best_candidate"]
 
@@ -96,7 +97,7 @@ def best_candidate(
     candidates: Sequence[Candidate] = CANDIDATES,
     exclude: Collection[str] = (),
     cache: CalibrationCache | None = None,
-    progress: Progress = silent,
+    progress: Tell = silent,
 ) -> tuple[Quantized, list[Trial]]:
     """Measure the calibration frames, then write and score recipes until one is good.
 

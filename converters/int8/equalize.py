@@ -25,8 +25,9 @@ from onnx import TensorProto, helper, numpy_helper
 from edgevision.backends._ort_message import plain_message
 from edgevision.converters.graph.execute import open_session
 from edgevision.converters.graph.index import GraphIndex, attribute, captured, known_shapes
-from edgevision.converters.int8.ranges import Feeds, Progress, silent
+from edgevision.converters.int8.ranges import Feeds
 from edgevision.errors import ModelError
+from edgevision.progress import Tell, silent
 
 __all__ = ["equalized"]
 
@@ -48,7 +49,7 @@ _WORTH_IT = 2.0
 
 
 def equalized(
-    model: onnx.ModelProto, feeds: Feeds, *, frames: int, progress: Progress = silent
+    model: onnx.ModelProto, feeds: Feeds, *, frames: int, progress: Tell = silent
 ) -> onnx.ModelProto | None:
     """The model with equalized channels, computing what it computed; None where there is nothing to gain.
 
@@ -164,7 +165,7 @@ class _Channels:
 
 
 def _largest(
-    model: onnx.ModelProto, channels: _Channels, feeds: Feeds, frames: int, progress: Progress
+    model: onnx.ModelProto, channels: _Channels, feeds: Feeds, frames: int, progress: Tell
 ) -> dict[str, Factors]:
     """Tensor → the largest magnitude that each of its channels had; what INT8 reads, and no more."""
     tensors = [name for name in channels.free if _has_scale(name, channels)]

@@ -24,8 +24,8 @@ from edgevision.converters.int8.downstream import Downstream, record
 from edgevision.converters.int8.from_onnx import parts_of
 from edgevision.converters.int8.layer import Layer
 from edgevision.converters.int8.params import Quantizer
-from edgevision.converters.int8.ranges import Progress, silent
 from edgevision.converters.int8.write import IntegerLayer
+from edgevision.progress import Tell, silent
 
 __all__ = ["Harm", "tensor_harm", "weight_harm"]
 
@@ -58,7 +58,7 @@ def tensor_harm(
     frames: Sequence[Feed],
     methods: Sequence[str],
     *,
-    progress: Progress = silent,
+    progress: Tell = silent,
 ) -> dict[str, dict[str, float]]:
     """Range method → activation → the noise that its integers make alone.
 
@@ -90,7 +90,7 @@ def weight_harm(
     frames: Sequence[Feed],
     *,
     rounding: bool,
-    progress: Progress = silent,
+    progress: Tell = silent,
 ) -> dict[str, float]:
     """Layer → the noise that its integer weights make alone.
 
@@ -166,7 +166,7 @@ def _measure(
     probes: Sequence[_Probe],
     frames: Sequence[Feed],
     stage: str,
-    progress: Progress,
+    progress: Tell,
 ) -> dict[Key, float]:
     """The noise that each way of each probe makes."""
     noise: dict[Key, float] = {}

@@ -14,8 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 from edgevision.backends._ort_message import plain_message
 from edgevision.converters.graph.execute import open_session
 from edgevision.converters.graph.index import known_shapes
-from edgevision.converters.int8.ranges import Feeds, Progress, TensorRange, silent
+from edgevision.converters.int8.ranges import Feeds, TensorRange
 from edgevision.errors import ModelError
+from edgevision.progress import Tell, silent
 
 __all__ = ["Histogram", "histograms"]
 
@@ -94,7 +95,7 @@ def histograms(
     feeds: Feeds,
     *,
     frames: int | None = None,
-    progress: Progress = silent,
+    progress: Tell = silent,
 ) -> dict[str, Histogram]:
     """Run every feed once more and count the values of the tensors whose extremes are known.
 

@@ -16,7 +16,8 @@ from edgevision.converters.int8.equalize import equalized
 from edgevision.converters.int8.from_onnx import Quantized, quantize_calibrated
 from edgevision.converters.int8.harm import Harm, tensor_harm, weight_harm
 from edgevision.converters.int8.range_methods import PLAIN, TUNED, needs_histogram
-from edgevision.converters.int8.ranges import Feeds, Progress
+from edgevision.converters.int8.ranges import Feeds
+from edgevision.progress import Tell
 
 __all__ = ["Measured"]
 
@@ -51,7 +52,7 @@ class Measured:
         rounding: bool,
         exclude: Collection[str],
         cache: CalibrationCache | None,
-        progress: Progress,
+        progress: Tell,
     ) -> None:
         self.model = model
         self._feeds, self._cache, self._progress = feeds, cache, progress

@@ -16,8 +16,9 @@ from edgevision.backends._ort_message import plain_message
 from edgevision.converters.graph.execute import Feed, open_session
 from edgevision.converters.graph.index import GraphIndex, attribute, known_shapes
 from edgevision.converters.int8.layer import Layer
-from edgevision.converters.int8.ranges import Feeds, Progress, silent
+from edgevision.converters.int8.ranges import Feeds
 from edgevision.errors import ModelError
+from edgevision.progress import Tell, silent
 
 __all__ = ["Moments", "batches", "gather", "measurable", "patches"]
 
@@ -82,7 +83,7 @@ def gather(
     feeds: Feeds,
     *,
     frames: int,
-    progress: Progress = silent,
+    progress: Tell = silent,
 ) -> dict[str, Moments]:
     """One pass over at most 48 frames, evenly taken from ``frames``, for these layers.
 

@@ -12,15 +12,11 @@ from onnx import TensorProto, helper
 from edgevision.backends._ort_message import plain_message
 from edgevision.converters.graph.execute import Feed, open_session
 from edgevision.errors import DataError, ModelError
+from edgevision.progress import Tell, silent
 
-__all__ = ["Feeds", "Progress", "TensorRange", "collect", "silent"]
+__all__ = ["Feeds", "TensorRange", "collect"]
 
 Feeds = Callable[[], Iterator[Feed]]
-Progress = Callable[[str, int, int | None], None]
-
-
-def silent(stage: str, done: int, total: int | None) -> None:
-    """A progress callback that shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ def collect(
     tensors: Sequence[str],
     feeds: Feeds,
     *,
-    progress: Progress = silent,
+    progress: Tell = silent,
 ) -> dict[str, TensorRange]:
     """Run every feed once and keep the extremes of ``tensors``.
 

@@ -6,14 +6,15 @@ from collections import Counter
 
 from edgevision.converters.fp16.from_onnx import half_remainder
 from edgevision.converters.int8.from_onnx import Quantized
-from edgevision.converters.int8.ranges import Feeds, Progress, silent
+from edgevision.converters.int8.ranges import Feeds
 from edgevision.converters.int8.shields import without_shields
+from edgevision.progress import Tell, silent
 
 __all__ = ["with_half_remainder"]
 
 
 def with_half_remainder(
-    quantized: Quantized, feeds: Feeds, *, progress: Progress = silent
+    quantized: Quantized, feeds: Feeds, *, progress: Tell = silent
 ) -> Quantized:
     """The same with a float16 remainder; inputs and outputs stay float32.
 
