@@ -1,7 +1,7 @@
 """What TensorRT would refuse in an ONNX file: every construct, with its node and the way out, before any parser runs.
 
 Its parser stops at the first thing it does not take, and says so in terms of its own source. Each rule here was
-held against the parser and builder of TensorRT-RTX 1.7.1 (`tests/converters/engine/test_rtx_lint.py`).
+held against the parser and builder of TensorRT-RTX 1.7.1 (`tests/converters/engine/test_lint.py`).
 """
 
 from __future__ import annotations
