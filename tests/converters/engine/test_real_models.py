@@ -20,15 +20,16 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).resolve().parents[3]
-#: Model → options of `convert`, and how many of its layers may stay float32 in fp16 (what has not the range).
+#: Model → options of `convert`, how many of its layers may stay float32 in fp16 (what has not the range), and which
+#: share of them is INT8 at least: the search puts many of BlazeFace's back to float.
 MODELS = {
-    "nanodet": (["--preset", "nanodet"], 0),
-    "efficientnet-lite0": (["--preset", "efficientnet-lite"], 0),
-    "centerface": (["--preset", "centerface", "--size", "480x640"], 12),
-    "movenet-lightning": (["--preset", "movenet"], 0),
-    "selfie": (["--preset", "selfie"], 2),
-    "blazeface-back": (["--preset", "blazeface"], 4),
-    "garments": ([], 0),
+    "nanodet": (["--preset", "nanodet"], 0, 0.9),
+    "efficientnet-lite0": (["--preset", "efficientnet-lite"], 0, 0.9),
+    "centerface": (["--preset", "centerface", "--size", "480x640"], 12, 0.9),
+    "movenet-lightning": (["--preset", "movenet"], 0, 0.9),
+    "selfie": (["--preset", "selfie"], 2, 0.9),
+    "blazeface-back": (["--preset", "blazeface"], 4, 0.8),
+    "garments": ([], 0, 0.9),
 }
 
 
@@ -43,7 +44,7 @@ def run(*arguments: object) -> int:
 def test_int8_and_fp16_of_real_models_are_built(
     name: str, bake: str, test_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options, may_stay = MODELS[name]
+    options, may_stay, int8_share = MODELS[name]
     file = test_data / "models" / f"{name}.onnx"
     if name == "garments":
         file = ROOT / "edgevision/assets/garments.onnx"
@@ -61,6 +62,6 @@ def test_int8_and_fp16_of_real_models_are_built(
         layers = sum(network["layers"].values())
         assert network["layers"]["float16"] >= layers - may_stay
         if variant == "int8-trt":
-            assert network["int8_layers"] >= 0.9 * layers
+            assert network["int8_layers"] >= int8_share * layers
         ops = read_header(bundle / f"{variant}.onnx").ops
         assert layers == ops["Conv"] + ops["ConvTranspose"] + ops["Gemm"] + ops["MatMul"]
