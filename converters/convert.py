@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from edgevision.backends._slot import image_input
 from edgevision.converters.accuracy import AccuracyJudge
 from edgevision.converters.bake.baking import Baked, bake, check_bakes
 from edgevision.converters.bundle_writer import (
@@ -44,6 +43,7 @@ from edgevision.preprocess import one_thread
 from edgevision.progress import Progress
 from edgevision.results import Classification, Detections, Keypoints, Segmentation
 from edgevision.spec import ModelSpec, TensorSpec
+from edgevision.tensors import image_input
 
 __all__ = ["convert"]
 

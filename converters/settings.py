@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from edgevision import presets, registry
-from edgevision.backends._slot import image_input
 from edgevision.errors import SpecError, UsageError
 from edgevision.metadata import spec_from_metadata
 from edgevision.spec import InputSpec, ModelSpec, OutputSpec, TensorSpec
+from edgevision.tensors import image_input
 from edgevision.text import printable
 
 if sys.version_info >= (3, 11):

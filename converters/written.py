@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from edgevision.backends import Variant
-from edgevision.backends._slot import image_input
 from edgevision.bundle import hash_file
 from edgevision.errors import ModelError
 from edgevision.metadata import spec_from_metadata
 from edgevision.onnx_header import read_header
+from edgevision.tensors import image_input
 
 __all__ = ["check_written"]
 

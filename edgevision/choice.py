@@ -108,7 +108,7 @@ def candidates(
         written = {v.precision for v in bundle.variants.values()}
         precision = next((p for p in (compute, "fp32") if p in written), None)
     if backend == "trt" and variant is None:
-        return _with_engines(bundle, precision, compute, engine_dir)
+        return _asked_for_tensorrt(bundle, precision, compute, engine_dir)
     engine = "ort" if backend == "auto" else backend
     plain = replace(
         choose(bundle, variant=variant, precision=precision), backend=engine, compute=compute
@@ -124,7 +124,7 @@ def candidates(
         and compute in (None, choice.compute)
     ]
     faster = [pair for pair in found if pair[0] > least or compute is not None]
-    ready = _ready_engines(bundle, variant, precision, engine_dir) if backend == "auto" else []
+    ready = _proven_engines(bundle, variant, precision, engine_dir) if backend == "auto" else []
     return [
         *(choice for choice in ready if compute in (None, choice.compute)),
         *(
@@ -137,47 +137,53 @@ def candidates(
     ]
 
 
-def _with_engines(
+def _asked_for_tensorrt(
     bundle: Bundle, precision: str | None, compute: str | None, engine_dir: Path | None
 ) -> list[Choice]:
-    """Variants that an engine was built from, the fastest kind first.
-
-    Where there is no engine it is the variant to build one from: opening it says how.
-    """
-    named = str(bundle.manifest.get("default", {}).get("trt"))
-    order = {name: place for place, name in enumerate((named, *_FOR_TENSORRT))}
-    fitting = [v for v in bundle.variants.values() if precision in (None, v.precision)]
-    fitting.sort(key=lambda v: order.get(v.id, len(order)))
+    """Variants that there are engines of; where there is none the one to build it from: opening it says how."""
+    fitting = _for_tensorrt(bundle, None, precision)
     if not fitting:
         choose(bundle, precision=precision)  # says so
-    built = {engine.variant for engine in list_engines(engines_folder(bundle.path, engine_dir))}
+    built = _built(bundle, engine_dir)
     ready = [v for v in fitting if v.id in built]
     return [Choice(v, "there is an engine of it", "trt", compute) for v in ready] or [
         Choice(fitting[0], "the one to build an engine from", "trt", compute)
     ]
 
 
-def _ready_engines(
+def _proven_engines(
     bundle: Bundle, variant: str | None, precision: str | None, engine_dir: Path | None
 ) -> list[Choice]:
-    """Proven variants that somebody built an engine of, on a machine with an NVIDIA GPU; the fastest kind first.
+    """Proven variants that there are engines of, on a machine with an NVIDIA GPU.
 
     Whether the engine fits this device shows when it is opened, and what comes next in the list runs where not.
     """
-    here = (platform.system().lower(), platform.machine().lower())
-    engines = list_engines(engines_folder(bundle.path, engine_dir)) if has_nvidia_gpu() else []
-    built = {engine.variant for engine in engines if (engine.key.os, engine.key.arch) == here}
-    found = [
-        v
-        for v in bundle.variants.values()
+    built = _built(bundle, engine_dir) if has_nvidia_gpu() else set()
+    return [
+        Choice(v, "proven, and there is an engine of it", "trt", v.precision)
+        for v in _for_tensorrt(bundle, variant, precision)
         if v.id in built
-        and variant in (None, v.id)
-        and precision in (None, v.precision)
         and (v.precision == "fp32" or any(line.get("verdict") == "pass" for line in v.verified))
     ]
-    order = {precision: place for place, precision in enumerate(("int8", "fp16"))}
-    found.sort(key=lambda v: order.get(v.precision, len(order)))
-    return [Choice(v, "proven, and there is an engine of it", "trt", v.precision) for v in found]
+
+
+def _for_tensorrt(bundle: Bundle, variant: str | None, precision: str | None) -> list[Variant]:
+    """Variants as TensorRT should have them: the manifest's default, then the fastest kind first."""
+    named = str(bundle.manifest.get("default", {}).get("trt"))
+    order = {name: place for place, name in enumerate(dict.fromkeys((named, *_FOR_TENSORRT)))}
+    fitting = [
+        v
+        for v in bundle.variants.values()
+        if variant in (None, v.id) and precision in (None, v.precision)
+    ]
+    return sorted(fitting, key=lambda v: order.get(v.id, len(order)))
+
+
+def _built(bundle: Bundle, engine_dir: Path | None) -> set[str]:
+    """Variants that somebody built an engine of, for this kind of machine."""
+    here = (platform.system().lower(), platform.machine().lower())
+    engines = list_engines(engines_folder(bundle.path, engine_dir))
+    return {engine.variant for engine in engines if (engine.key.os, engine.key.arch) == here}
 
 
 def _machine() -> str:

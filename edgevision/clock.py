@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["STAGES", "StageRing", "now_ns"]
+__all__ = ["STAGES", "Row", "StageRing", "now_ns"]
 
 #: The boundaries of a frame's way, in order. A stamp is the time at which that stage *ended*.
 STAGES = ("read", "queue", "load", "h2d", "compute", "d2h", "decode", "sink")
 
 now_ns = time.monotonic_ns
+
+#: A frame's durations: one number a stage, and the end-to-end time; nanoseconds.
+Row: TypeAlias = Sequence[int] | NDArray[np.int64]
 
 
 class StageRing:
@@ -30,7 +35,7 @@ class StageRing:
         self._ns = np.zeros((capacity, len(STAGES) + 1), np.int64)
         self.count = 0
 
-    def add(self, row: NDArray[np.int64]) -> None:
+    def add(self, row: Row) -> None:
         """Copies one frame's durations (``len(STAGES) + 1`` values, ns) into the ring."""
         self._ns[self.count % len(self._ns)] = row
         self.count += 1

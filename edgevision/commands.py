@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-__all__ = ["doctor", "engine_options", "inspect", "run", "targets", "verify"]
+__all__ = ["doctor", "engine_options", "inspect", "result_options", "run", "targets", "verify"]
 
 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that choose what runs and how; run and bench share them."""
+    """The options that choose what runs and how."""
     options = [
         click.option("--precision", help="Only variants of this precision, such as fp32 or int8."),
         click.option("--variant", help="The variant with this id."),
@@ -34,6 +34,16 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default=0,
             help="CPU threads; 0 is every core.",
         ),
+    ]
+    command = result_options(command)
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def result_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of the decoder and of engines; run and bench share them."""
+    options = [
         click.option(
             "--score", type=click.FloatRange(0, 1), help="Least score, in place of the bundle's."
         ),

@@ -11,6 +11,8 @@ import hashlib
 import json
 import platform
 import re
+import shlex
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -73,9 +75,13 @@ class EngineKey:
     profile: str
 
     def __str__(self) -> str:
-        jetson = f", L4T {self.l4t}" if self.l4t else ""
-        title = _TITLES.get(self.library, self.library)
-        return f"{title} {self.version} for compute capability {self.cc}, {self.os} {self.arch}{jetson}"
+        # It may come from a foreign sidecar: nothing of it may look like a line of ours.
+        version, cc, system, arch, l4t = (
+            printable(text, 40) for text in (self.version, self.cc, self.os, self.arch, self.l4t)
+        )
+        title = _TITLES.get(self.library, printable(self.library, 40))
+        jetson = f", L4T {l4t}" if l4t else ""
+        return f"{title} {version} for compute capability {cc}, {system} {arch}{jetson}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +192,8 @@ def preflight(
     if variant_sha256 not in (None, key.variant_sha256):
         return Verdict("rebuild needed", "it was built from another ONNX file")
     if profile not in (None, key.profile):
-        return Verdict("rebuild needed", f"it takes {key.profile}, and {profile} is needed")
+        shapes = printable(key.profile, 400)
+        return Verdict("rebuild needed", f"it takes {shapes}, and {profile} is needed")
     return Verdict("ok")
 
 
@@ -200,11 +207,12 @@ def engines_folder(bundle: Path, engine_dir: Path | None = None) -> Path:
 def engine_stem(key: EngineKey, variant_id: str) -> str:
     """The name of an engine's files without suffix; the same key gives the same name.
 
-    ``int8-trt.tensorrt-10.3.0.sm87.1f0c2a9be3d4``
+    ``int8-trt.tensorrt-10.3.0.sm87.1f0c2a9be3d4``. It stays in its folder, whatever a single ONNX file calls
+    its variant.
     """
-    version = re.sub(r"[^A-Za-z0-9.]", "_", key.version)
+    name, version = (re.sub(r"[^A-Za-z0-9._-]", "_", text) for text in (variant_id, key.version))
     digest = hashlib.sha256(canonical_json(asdict(key))).hexdigest()[:12]
-    return f"{variant_id}.{key.library}-{version}.sm{key.cc.replace('.', '')}.{digest}"
+    return f"{name.lstrip('.')}.{key.library}-{version}.sm{key.cc.replace('.', '')}.{digest}"
 
 
 def list_engines(folder: Path) -> list[Engine]:
@@ -248,7 +256,7 @@ def find_engine(
     verdict, engine = min(judged, key=lambda pair: _WORST.index(pair[0].status))
     raise BackendError(
         f"the engine of {variant.id} does not fit this device: {verdict.status}, {verdict.reason}",
-        received=f"{engine.path.name}: {engine.key}",
+        received=f"{printable(engine.path.name)}: {engine.key}",
         expected=str(facts),
         hint=way_out,
     )
@@ -264,7 +272,8 @@ def read_engine(engine: Engine, *, trust: bool = False) -> bytes:
     Raises:
         BackendError: It is missing, damaged, or not from here.
     """
-    rebuild = "build it again: edgevision build --force"
+    variant = printable(engine.variant, 64)
+    rebuild = f"build it again: edgevision build BUNDLE --variant {variant} --force"
     if engine.path.is_symlink():
         raise BackendError(f"the engine {engine.path} is a link", hint=rebuild)
     try:
@@ -320,9 +329,13 @@ def key_for(facts: DeviceFacts, sha256: str, profile: str) -> EngineKey:
 
 
 def build_command(bundle: Path, variant: Variant, engine_dir: Path | None = None) -> str:
-    """What to type to build an engine of a variant for this device."""
-    where = f" --engine-dir {engine_dir}" if engine_dir is not None else ""
-    return f"edgevision build {bundle} --variant {variant.id}{where}"
+    """What to type to build an engine of a variant for this device, quoted for a shell."""
+    named = (
+        bundle if variant.sha256 else variant.file
+    )  # a file that is in no bundle is built by its own name
+    words = ["edgevision", "build", str(named), "--variant", variant.id]
+    words += ["--engine-dir", str(engine_dir)] if engine_dir is not None else []
+    return shlex.join(words)
 
 
 def variant_sha256(variant: Variant) -> str:
@@ -342,10 +355,12 @@ def _differs(title: str, key: EngineKey, facts: DeviceFacts, name: str) -> str:
 def _read_sidecar(path: Path) -> Engine | None:
     plan = path.with_suffix(".engine")
     try:
-        if path.is_symlink() or plan.is_symlink() or path.stat().st_size > _LARGEST_SIDECAR:
+        found = path.lstat()  # a pipe would be read for ever
+        plain = stat.S_ISREG(found.st_mode) and stat.S_ISREG(plan.lstat().st_mode)
+        if not plain or found.st_size > _LARGEST_SIDECAR:
             return None
         data = json.loads(path.read_bytes())
-        if data["schema"] != SIDECAR_SCHEMA or not plan.is_file():
+        if data["schema"] != SIDECAR_SCHEMA:
             return None
         texts = {name: data["key"][name] for name in (f.name for f in fields(EngineKey))}
         if not all(isinstance(text, str) for text in (*texts.values(), data["sha256"])):
@@ -359,7 +374,7 @@ def _read_sidecar(path: Path) -> Engine | None:
             variant,
             built if isinstance(built, dict) else {},
         )
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (ArithmeticError, OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
 

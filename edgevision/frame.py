@@ -26,8 +26,10 @@ class Frame:
     hands out is valid until its next iteration; ``copy()`` keeps it.
 
     Attributes:
-        image: uint8 ``(H, W, 3)`` for ``bgr``, ``(H, W)`` for ``gray``, ``(H*3/2, W)`` for ``nv12``.
-        format: ``bgr``, ``gray`` or ``nv12``.
+        image: uint8 ``(H, W, 3)`` for ``bgr``, ``(H, W)`` for ``gray``, ``(H * 3 / 2, W)`` for ``nv12``,
+            ``(H, W, 2)`` for ``yuyv``.
+        format: ``bgr``, ``gray``, ``nv12`` (a plane of Y, below it rows of U and V in turn for each 2×2 pixels) or
+            ``yuyv`` (Y, U, Y, V for each two pixels of a row).
         index: Position in the source, from 0; counts frames that were dropped.
         pts_s: Presentation time in seconds since the start of the source.
         captured_ns: Monotonic time at which the frame arrived, nanoseconds.

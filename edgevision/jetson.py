@@ -12,6 +12,7 @@ from edgevision.system_files import read
 
 __all__ = [
     "board_target",
+    "gpu_clock_folder",
     "is_jetson",
     "jetpack_of",
     "jetpack_package",
@@ -31,9 +32,12 @@ _JETPACKS = {
     "36.4.3": "6.2",
     "36.4.4": "6.2.1",
     "36.4.7": "6.2.1",
+    "36.5.0": "6.2.2",
+    "36.5.2": "6.2.3",
     "38.2": "7.0",
     "38.4": "7.1",
     "39.2": "7.2",
+    "39.2.1": "7.2.1",
 }
 #: Module's part number, as ``compatible`` in the device tree has it → target in ``targets.json``.
 _BOARDS = {
@@ -49,8 +53,12 @@ _BOARDS = {
     "p3701-0004": "agx-orin-32gb",
     "p3701-0005": "agx-orin-64gb",
     "p3701-0008": "agx-orin-64gb",
+    "p3834-0000": "thor-t4000",
     "p3834-0008": "thor-t5000",
 }
+
+#: The GPU among the devfreq devices: JetPack 6 and 7 on Orin; JetPack 5 on Orin and Xavier; Thor.
+_GPUS = ("17000000.gpu", "17000000.ga10b", "17000000.gv11b", "gpu-gpc-0")
 
 
 def is_jetson(root: Path) -> bool:
@@ -82,6 +90,12 @@ def jetpack_of(version: str) -> str | None:
     """The JetPack that came with an L4T; None for a release that is not known here."""
     fits = [known for known in _JETPACKS if f"{version}.".startswith(f"{known}.")]
     return _JETPACKS[max(fits, key=len)] if fits else None
+
+
+def gpu_clock_folder(root: Path) -> Path | None:
+    """Where the GPU's governor and clocks are told (kernel.org, ABI/testing/sysfs-class-devfreq)."""
+    folders = [root / "sys/class/devfreq" / name for name in _GPUS]
+    return next((folder for folder in folders if folder.exists()), None)
 
 
 def board_target(root: Path) -> str | None:

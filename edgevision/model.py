@@ -20,7 +20,9 @@ from edgevision.errors import BackendError, DataError, UsageError
 from edgevision.frame import Frame, Image
 from edgevision.pipeline import Pipeline
 from edgevision.results import Result
+from edgevision.shaping import check_batch, resized
 from edgevision.sources import Source, SourceInfo, make_source
+from edgevision.sources._ahead import ahead
 from edgevision.tasks import Task
 
 __all__ = ["HINTS", "MOST_THREADS", "Model", "load_variant", "open_model", "opened"]
@@ -99,7 +101,8 @@ class Model:
         Yields:
             The frame, valid until the next iteration (``frame.copy()`` keeps it), and its result.
         """
-        with opened(source) as (ready, _):
+        frames = make_source(source) if isinstance(source, str) else source
+        with opened(ahead(frames)) as (ready, _):
             yield from self.pipeline.stream(ready)
 
     def close(self) -> None:
@@ -144,6 +147,8 @@ def open_model(
     classes: Sequence[str | int] | None = None,
     engine_dir: str | Path | None = None,
     trust_engines: bool | None = None,
+    batch: int | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Model:
     """Opens a bundle, or an ONNX file that carries its spec, ready to run.
 
@@ -160,6 +165,8 @@ def open_model(
         classes: Only these, by name or id.
         engine_dir: For the backend ``trt``: where engines lie, in place of the bundle's own folder.
         trust_engines: Likewise: whether to load engines that were not built here, which runs their code.
+        batch: Rows of the input, where the model leaves them open.
+        size: Height and width of the input, likewise.
 
     Raises:
         EdgevisionError: Something does not fit; the message says what, and what to do.
@@ -178,9 +185,16 @@ def open_model(
     told = {key: value for key, value in extra.items() if value is not None}
     given = {"score": score, "iou": iou, "classes": list(classes) if classes is not None else None}
     params = {key: value for key, value in given.items() if value is not None}
-    model = _load_first(bundle, choices, BackendOptions(hint, threads, extra=told), params)
+    options = BackendOptions(hint, threads, extra=told)
+    model = _load_first(bundle, [_shaped(c, batch, size) for c in choices], options, params)
+    model.pipeline.open_rows = batch or 1
     model.load_ms = (now_ns() - started) / 1e6
     return model
+
+
+def _shaped(choice: Choice, batch: int | None, size: tuple[int, int] | None) -> Choice:
+    check_batch(choice.variant, batch)
+    return replace(choice, variant=resized(choice.variant, size))
 
 
 def load_variant(

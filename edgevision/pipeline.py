@@ -1,13 +1,14 @@
 """One frame's way: source → regions → slot → decoder → merge → stages, with a stamp at each boundary.
 
 With one slot each frame is finished before the next is read. With several (the hint ``throughput``) the
-next frames are read and loaded while earlier ones compute; results still come out in order.
+next frames are read and loaded while earlier ones compute; results still come out in order. Where a slot has
+several rows (a batch), the frames that follow fill them, as far as they are there.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,33 +17,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.backends import Session, Slot
-from edgevision.backends._slot import image_input
 from edgevision.clock import STAGES, StageRing, now_ns
 from edgevision.decoders import Decoder
 from edgevision.errors import EdgevisionError, UsageError
 from edgevision.frame import Frame, Image
 from edgevision.geometry import Affine, Transform
+from edgevision.pixel_formats import to_bgr
 from edgevision.preprocess import tensor_size
 from edgevision.results import Result
 from edgevision.sources import Source
 from edgevision.spec import InputSpec, Shape, TensorSpec
 from edgevision.stages import Stage
 from edgevision.tasks import Task
+from edgevision.tensors import image_input
 
 __all__ = ["Pipeline"]
 
 _READ, _QUEUE, _LOAD, _H2D, _COMPUTE, _D2H, _DECODE, _SINK = range(len(STAGES))
 _TOTAL = len(STAGES)
+_NO_TIME = (0,) * (_TOTAL + 1)
 #: Sizes of tensor that keep their slots at the same time, for models that take any size.
 _SIZES_KEPT = 4
 
 
 @dataclass(slots=True)
 class _Run:
-    """One submission: some regions of one frame in one slot."""
+    """One submission: some regions of one frame in one slot, or several frames, one in each row.
+
+    Attributes:
+        slot: Where they were loaded.
+        transforms: Of each row.
+        works: The frames, if they are several; the first one has the run.
+    """
 
     slot: Slot
     transforms: list[Transform]
+    works: Sequence[_Work] = ()
 
 
 @dataclass(slots=True)
@@ -50,12 +60,13 @@ class _Work:
     """One frame on its way; used again for later frames, so that nothing grows."""
 
     frame: Frame = field(default_factory=Frame)
+    bgr: Image = field(default_factory=lambda: np.empty((0, 0, 3), np.uint8))
     runs: list[_Run] = field(default_factory=list)
     parts: list[Any] = field(default_factory=list)
     started: int = 0
     mark: int = 0
     last: int = 0
-    row: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_TOTAL + 1, np.int64))
+    row: list[int] = field(default_factory=lambda: [0] * (_TOTAL + 1))
 
     def stamp(self, stage: int) -> None:
         """Adds the time since the last mark to a stage."""
@@ -88,6 +99,7 @@ class Pipeline:
 
     Attributes:
         ring: Durations of the latest frames by stage.
+        open_rows: Rows of a slot where the model leaves them open; set before the first frame.
     """
 
     def __init__(
@@ -102,6 +114,7 @@ class Pipeline:
         self._session, self._spec, self._decoder, self._task = session, spec, decoder, task
         self._stages = tuple(stages)
         self.ring = ring or StageRing()
+        self.open_rows = 1
         self._input = image_input(spec, session.inputs)
         self._idle: dict[tuple[int, int], list[Slot]] = {}
         self._depth = session.slots
@@ -163,21 +176,25 @@ class Pipeline:
             stage.reset()
         self._previous = None
         # New frames for each stream: a source may have put pixels of its own into the old ones.
-        works = tuple(_Work() for _ in range(self._depth))
-        spare, pending = list(works), deque[_Work]()
+        rows = self._rows
+        works = tuple(_Work() for _ in range(self._depth * rows))
+        spare, pending = list(works), deque[list[_Work]]()
+        ready = getattr(source, "ready", None)
         with self._session.attach():
             try:
-                while True:
-                    work = spare.pop()
-                    if not self._begin(work, source):
-                        break
-                    pending.append(work)
+                more = True
+                while more:
+                    # A live source may keep us waiting: what is under way must not wait for that too.
+                    while pending and ready is not None and not ready():
+                        yield from self._deliver_all(pending, spare)
+                    group, more = self._read_some(source, spare, rows, ready)
+                    if group:
+                        self._submit_all(group)
+                        pending.append(group)
                     if len(pending) >= self._depth:
-                        yield from self._deliver(pending[0])
-                        spare.append(pending.popleft())
+                        yield from self._deliver_all(pending, spare)
                 while pending:
-                    yield from self._deliver(pending[0])
-                    pending.popleft()
+                    yield from self._deliver_all(pending, spare)
             finally:
                 for work in works:  # after an early end engines may still write into slots
                     self._abandon(work)
@@ -191,18 +208,67 @@ class Pipeline:
     def close(self) -> None:
         """Lets go of the slots, so that the session can free their buffers."""
         self._idle.clear()
-        self._one.runs.clear()
 
-    def _begin(self, work: _Work, source: Source) -> bool:
-        """Reads a frame and sends it to the engine; False at the end of the source."""
-        work.row[:] = 0
+    @property
+    def _rows(self) -> int:
+        """Rows of a slot."""
+        batch = self._input.shape[0]
+        return batch if isinstance(batch, int) else self.open_rows
+
+    def _read_some(
+        self,
+        source: Source,
+        spare: list[_Work],
+        rows: int,
+        ready: Callable[[], bool] | None,
+    ) -> tuple[list[_Work], bool]:
+        """The next frame, and those behind it that fill a slot; whether there may be more.
+
+        Nobody waits for a row to be filled: of a live source only frames that are there already are taken.
+        """
+        group: list[_Work] = []
+        while not group or (len(group) < rows and (ready() if ready else not source.live)):
+            work = spare.pop()
+            if not self._read(work, source):
+                spare.append(work)
+                return group, False
+            group.append(work)
+        return group, True
+
+    def _read(self, work: _Work, source: Source) -> bool:
+        """Reads a frame; False at the end of the source."""
+        work.row[:] = _NO_TIME
         work.frame.source = ""  # the source before this one may have set it
         work.started = work.mark = now_ns()
         if not source.read(work.frame):
             return False
         work.stamp(_READ)
-        self._submit(work, self._previous)
         return True
+
+    def _submit_all(self, group: Sequence[_Work]) -> None:
+        """Sends frames to the engine: in one slot where they are looked at as a whole and have the same size."""
+        first = group[0]
+        alone = len(group) == 1 or any(
+            tuple(self._task.regions(work.frame, self._previous)) != (None,)
+            or self._size(work.frame, None) != self._size(first.frame, None)
+            for work in group
+        )
+        if alone:
+            for work in group:
+                self._submit(work, self._previous)
+            return
+        slot = self._take_slot(first, None)
+        transforms: list[Transform] = []
+        for row, work in enumerate(group):
+            work.parts.clear()
+            work.stamp(_QUEUE)
+            image, format = self._loadable(work)
+            transforms.append(slot.load(image, row=row, format=format))
+            work.stamp(_LOAD)
+        for work in group:
+            work.stamp(_QUEUE)  # while the others were loaded
+        slot.submit(len(group))
+        first.runs.append(_Run(slot, transforms, group))
 
     def _submit(self, work: _Work, previous: Result | None) -> None:
         work.parts.clear()
@@ -211,9 +277,12 @@ class Pipeline:
         while done < len(regions):
             slot = self._take_slot(work, regions[done])
             work.stamp(_QUEUE)
+            if not done:  # once for all regions
+                image, format = self._loadable(work)
             chunk = self._alike(regions[done : done + slot.rows], work.frame)
-            image = work.frame.image
-            transforms = [slot.load(image, row=row, region=r) for row, r in enumerate(chunk)]
+            transforms = [
+                slot.load(image, row=row, region=r, format=format) for row, r in enumerate(chunk)
+            ]
             work.stamp(_LOAD)
             slot.submit(len(chunk))
             work.runs.append(_Run(slot, transforms))
@@ -221,16 +290,31 @@ class Pipeline:
             if done < len(regions):  # a frame of many regions uses one slot after another
                 self._collect(work)
 
-    def _deliver(self, work: _Work) -> Iterator[tuple[Frame, Result]]:
-        result = self._finish(work)
-        for stage in self._stages:
-            result = stage.update(work.frame, result)
-        self._previous = result
-        work.stamp(_DECODE)
-        yield work.frame, result
-        work.stamp(_SINK)
-        work.row[_TOTAL] = work.mark - work.started
-        self.ring.add(work.row)
+    def _loadable(self, work: _Work) -> tuple[Image, str]:
+        """A frame's pixels and their format, turned into one that the session takes."""
+        image, format = work.frame.image, work.frame.format
+        if format in self._session.formats:
+            return image, format
+        work.bgr = to_bgr(image, format, work.bgr)
+        return work.bgr, "bgr"
+
+    def _deliver_all(
+        self, pending: deque[list[_Work]], spare: list[_Work]
+    ) -> Iterator[tuple[Frame, Result]]:
+        """Hands over the frames that were begun first."""
+        for number, work in enumerate(pending[0]):
+            if number:
+                work.stamp(_QUEUE)  # while the one before was handed over
+            result = self._finish(work)
+            for stage in self._stages:
+                result = stage.update(work.frame, result)
+            self._previous = result
+            work.stamp(_DECODE)
+            yield work.frame, result
+            work.stamp(_SINK)
+            work.row[_TOTAL] = work.mark - work.started
+            self.ring.add(work.row)
+        spare += pending.popleft()
 
     def _finish(self, work: _Work) -> Result:
         self._collect(work)
@@ -241,17 +325,17 @@ class Pipeline:
         while work.runs:
             run = work.runs.pop(0)
             outputs = run.slot.wait()
-            work.stamp(_COMPUTE)
-            work.split(getattr(run.slot, "device_ns", None))
-            self._decode(outputs, run.transforms, work.parts)
+            works = run.works or (work,)
+            for each in works:
+                each.stamp(_COMPUTE)
+                each.split(run.slot.device_ns)
+            for row, transform in enumerate(run.transforms):
+                each = works[row] if run.works else work
+                if row and run.works:
+                    each.stamp(_QUEUE)  # while the rows before it were decoded
+                each.parts.append(self._decoder.decode(outputs, row, transform))
+                each.stamp(_DECODE)
             self._give_back(run.slot, run.transforms[0].tensor_hw)
-            work.stamp(_DECODE)
-
-    def _decode(
-        self, outputs: Mapping[str, NDArray[Any]], transforms: Sequence[Transform], parts: list[Any]
-    ) -> None:
-        for row, transform in enumerate(transforms):
-            parts.append(self._decoder.decode(outputs, row, transform))
 
     def _alike(self, regions: Sequence[Affine | None], frame: Frame) -> Sequence[Affine | None]:
         """The first of these regions, and those behind it that need a tensor of the same size."""
@@ -262,6 +346,8 @@ class Pipeline:
 
     def _size(self, frame: Frame, region: Affine | None) -> tuple[int, int]:
         """Height and width of the tensor for a region of a frame."""
+        if self._spec.size is not None:
+            return self._spec.size
         if region is None:
             return tensor_size(self._spec, frame.height, frame.width)
         return tensor_size(self._spec, region.height, region.width)
@@ -278,9 +364,7 @@ class Pipeline:
             self._idle[size].append(slot)
 
     def _shapes(self, size: tuple[int, int]) -> dict[str, Shape]:
-        batch = self._input.shape[0]
-        rows = batch if isinstance(batch, int) else 1
-        return {self._input.name: (rows, *self._spec.tensor_shape(*size))}
+        return {self._input.name: (self._rows, *self._spec.tensor_shape(*size))}
 
     def _abandon(self, work: _Work) -> None:
         """Waits for what is still submitted; its slots are not used again, for they may have failed."""

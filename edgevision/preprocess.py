@@ -177,6 +177,10 @@ class Preprocessor:
         self._write(image, row, place)
         return place.transform(region, height, width)
 
+    def forget(self) -> None:
+        """Somebody else wrote into the tensor: its padding is written again."""
+        self._fits = [None] * len(self._fits)
+
     def _cut_out(self, image: Image, region: Affine) -> Image:
         corner = region.rectangle()
         w, h = region.width, region.height

@@ -21,6 +21,7 @@ from edgevision.results import Result
 from edgevision.signals import Stop
 from edgevision.sinks import Sink, claim, make_sink
 from edgevision.sources import SourceInfo, make_source
+from edgevision.sources._ahead import ahead
 from edgevision.sources._limited import Limited
 from edgevision.text import printable
 
@@ -68,12 +69,12 @@ def run_model(
     one_thread()
     tally = _Tally()
     progress = Progress(quiet=as_json)
-    limited = Limited(make_source(source), frames)
+    frames_of = ahead(Limited(make_source(source), frames))
     with (
         Stop() as stop,
         progress,
         open_model(path, **options) as model,
-        opened(limited) as (ready, info),
+        opened(frames_of) as (ready, info),
     ):
         progress.say(
             f"{model.bundle.name}: {model.variant.id} ({model.choice.reason}); {model.executed}"

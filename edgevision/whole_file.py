@@ -1,7 +1,8 @@
-"""A file that is written whole or not at all, whatever ends the writing: a full disk, a signal, a crash."""
+"""A file that is written whole or not at all, whatever ends it: a full disk, a signal, a crash, a power cut."""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -25,6 +26,8 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         own = Path(part.name)
         try:
             part.write(data)
+            part.flush()
+            os.fsync(part.fileno())  # else a power cut may leave the new name with nothing in it
             part.close()
             own.chmod(mode)
             own.replace(path)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LISTINGS = sorted((ROOT / "tests/tensorrt_api").glob("*.txt"))
 FILES = [
     *sorted((ROOT / "converters/engine").glob("*.py")),
-    *sorted((ROOT / "edgevision/backends").glob("*trt*.py")),
+    *sorted((ROOT / "edgevision/trt").glob("*.py")),
 ]
 #: What holds the module: ``trt.X``, ``module.X``, ``library.module.X``.
 MODULE = {"trt", "module"}
@@ -30,10 +30,10 @@ OBJECTS = {
         "plan": "IHostMemory",
     },
     "converters/engine/timing_cache.py": {"config": "IBuilderConfig", "cache": "ITimingCache"},
-    "edgevision/backends/_trt_library.py": {"engine": "ICudaEngine"},
-    "edgevision/backends/_trt_engine.py": {"runtime": "Runtime", "native": "ICudaEngine"},
-    "edgevision/backends/_trt_lane.py": {"_context": "IExecutionContext"},
-    "edgevision/backends/_trt_outputs.py": {"context": "IExecutionContext"},
+    "edgevision/trt/library.py": {"engine": "ICudaEngine"},
+    "edgevision/trt/engine.py": {"runtime": "Runtime", "native": "ICudaEngine"},
+    "edgevision/trt/lane.py": {"_context": "IExecutionContext"},
+    "edgevision/trt/outputs.py": {"context": "IExecutionContext"},
 }  # fmt: skip
 #: TensorRT-RTX alone builds for another GPU; that code runs with it alone.
 ONLY_RTX = {

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
+import fcntl
 import os
-import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from edgevision.built_here import remember
-from edgevision.bundle import Bundle, open_bundle
+from edgevision.built_here import is_built_here, remember
+from edgevision.bundle import Bundle, hash_file, open_bundle
 from edgevision.converters.bundle_writer import json_text
 from edgevision.converters.engine.builder import LAYERS, PLAN
 from edgevision.converters.engine.child import build_in_child
+from edgevision.converters.engine.library import expected_library
 from edgevision.converters.engine.lint import check_lint, lint
 from edgevision.converters.engine.order import BuildOrder, Built, Request
 from edgevision.converters.engine.profiles import profile_text, ranges_for
@@ -42,7 +43,9 @@ from edgevision.whole_file import write_whole
 
 __all__ = ["build", "variant_for"]
 
-_WORKING = ".building-"
+_WORKING, _LOCK, _SIDECAR = ".building-", "lock", "sidecar.json"
+#: Between making a working folder and locking it no other build may take it for an abandoned one, s.
+_FRESH = 60
 
 
 def build(order: BuildOrder, progress: Progress) -> Built:
@@ -71,16 +74,17 @@ def build(order: BuildOrder, progress: Progress) -> Built:
         header = read_header(variant.file)
         ranges = ranges_for(header.inputs, variant.spec.input, order.shapes, order.batch)
         model = onnx_file.load(variant.file)
-        check_lint(lint(model, target.libraries[0]), variant.id)
+        check_lint(lint(model, expected_library(target.libraries)), variant.id)
         progress.say(f"{bundle.name}: {variant.id} for {target.name}")
         profile = profile_text(header.inputs, ranges)
         request = _request(order, target, variant, ranges, _operators(model), profile, folder)
         facts = build_in_child(request, working, order.seconds, progress)
         check_built(asked_of(model), facts, variant.id)
         built = _in_place(folder, working, variant, facts)
-    if not remember(built.engine.sha256):
+    if not is_built_here(built.engine.sha256):
         progress.say(
-            "this user has no folder for state, so 'run' needs --trust-engines for this engine"
+            "this user's folder for state ($XDG_STATE_HOME, else ~/.local/state) cannot be written or is full, "
+            "so 'run' needs --trust-engines for this engine"
         )
     return built
 
@@ -150,7 +154,7 @@ def _working_folder(folder: Path) -> Iterator[Path]:
         made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
-        working = Path(tempfile.mkdtemp(prefix=f"{_WORKING}{os.getpid()}-", dir=folder))
+        working = Path(tempfile.mkdtemp(prefix=_WORKING, dir=folder))
     except OSError as error:
         raise OutputError(
             f"engines cannot be written to {folder}: {error.strerror}",
@@ -158,7 +162,8 @@ def _working_folder(folder: Path) -> Iterator[Path]:
             hint="--engine-dir puts engines somewhere else; 'run' then takes the same option",
         ) from error
     try:
-        yield working
+        with _locked(working):
+            yield working
     finally:
         shutil.rmtree(working, ignore_errors=True)
         if made:
@@ -166,41 +171,97 @@ def _working_folder(folder: Path) -> Iterator[Path]:
                 folder.rmdir()
 
 
+@contextmanager
+def _locked(working: Path) -> Iterator[None]:
+    """Tells other builds that this one runs; the kernel takes the lock away however this process ends.
+
+    Not a process's number: in two containers that share a folder those say nothing of each other.
+    """
+    try:
+        file = os.open(working / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise OutputError(
+            f"engines cannot be written to {working.parent}: {error.strerror}",
+            hint="make room there; --engine-dir puts engines somewhere else",
+        ) from error
+    try:
+        with suppress(OSError):  # a file system without locks: its folders are never swept
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(file)
+
+
 def _sweep(folder: Path) -> None:
     """Removes what a build left that was killed and could not."""
     for left in folder.glob(f"{_WORKING}*"):
-        match = re.fullmatch(rf"{re.escape(_WORKING)}(\d+)-\w+", left.name)
-        if match is not None and not left.is_symlink() and not _runs(int(match[1])):
+        if left.is_dir() and not left.is_symlink() and _abandoned(left):
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _runs(pid: int) -> bool:
+def _abandoned(working: Path) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
+        if time.time() - working.stat().st_mtime < _FRESH:
+            return False
+        file = os.open(working / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:  # it was killed before it had one
         return True
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # it is held, or locks do not work here
+        return False
+    finally:
+        os.close(file)
     return True
 
 
 def _in_place(folder: Path, working: Path, variant: Variant, facts: dict[str, Any]) -> Built:
     key = EngineKey(**facts["key"])
-    plan, path = working / PLAN, folder / f"{engine_stem(key, variant.id)}.engine"
-    sidecar = path.with_suffix(".json")
-    digest = hashlib.sha256(plan.read_bytes()).hexdigest()
+    path = folder / f"{engine_stem(key, variant.id)}.engine"
     told = ("device", "network", "engine", "seconds", "timing_cache")
     built = {name: facts[name] for name in told}
-    engine = Engine(path, key, digest, plan.stat().st_size, variant.id, built)
     try:
+        plan = working / PLAN
+        engine = Engine(path, key, hash_file(plan), plan.stat().st_size, variant.id, built)
+        # All that needs room is written before anything is replaced, and the note before there is an engine.
+        write_whole(working / _SIDECAR, json_text(engine.to_dict()).encode(), mode=0o644)
         plan.chmod(0o644)
-        sidecar.unlink(missing_ok=True)  # in between there is no engine, rather than half of one
-        plan.replace(path)
-        if (working / LAYERS).exists():
-            (working / LAYERS).replace(folder / f"{path.stem}.layers.txt")
-        write_whole(sidecar, json_text(engine.to_dict()).encode(), mode=0o644)
+        _to_disk(plan)
+        remember(engine.sha256)
+        _replace(folder, working, path)
     except OSError as error:
         raise OutputError(
-            f"{printable(str(path))} cannot be written: {error.strerror}", hint="make room there"
+            f"{printable(str(path), 1000)} cannot be written: {error.strerror}",
+            hint="make room there, and see who owns it; --engine-dir puts engines somewhere else",
         ) from error
     return Built(engine, facts)
+
+
+def _replace(folder: Path, working: Path, path: Path) -> None:
+    """Three renames; whatever stops them leaves no engine rather than half of one."""
+    sidecar, layers = path.with_suffix(".json"), folder / f"{path.stem}.layers.txt"
+    sidecar.unlink(missing_ok=True)
+    try:
+        (working / PLAN).replace(path)
+        if (working / LAYERS).exists():
+            (working / LAYERS).replace(layers)
+        else:  # that of an earlier build says nothing of this one
+            layers.unlink(missing_ok=True)
+        (working / _SIDECAR).replace(sidecar)
+    except BaseException:
+        if not sidecar.exists():
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+                layers.unlink(missing_ok=True)
+        raise
+
+
+def _to_disk(path: Path) -> None:
+    """Else a power cut may leave the new name with nothing in it."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

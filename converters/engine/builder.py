@@ -15,7 +15,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from edgevision.backends._trt_library import Log
 from edgevision.converters.engine.device import facts_for, gpu_for
 from edgevision.converters.engine.library import load_library
 from edgevision.converters.engine.order import Request
@@ -25,6 +24,7 @@ from edgevision.engines import DeviceFacts, key_for
 from edgevision.errors import BackendError, ModelError, OutputError
 from edgevision.progress import Tell
 from edgevision.text import printable
+from edgevision.trt.library import Log
 
 __all__ = ["LAYERS", "PLAN", "build_plan"]
 
@@ -84,14 +84,14 @@ def build_plan(
     phases = Phases(lambda done, total: tell("building", done, total), cancelled)
     config.progress_monitor = _monitor(trt, phases)
     plan = builder.build_serialized_network(network, config)
+    built = monotonic()
+    if timings is not None:  # of a build that was stopped, too: the next one goes on from there
+        save_cache(config, timings)
     if plan is None:
         raise _not_built(request, log, cancelled)
-    built = monotonic()
-    if timings is not None:
-        save_cache(config, timings)
     tell("reading back", 0, None)
     data = memoryview(plan)
-    (folder / PLAN).write_bytes(data)
+    _write(folder / PLAN, data)
     return {
         "key": asdict(key),
         "device": facts.device,
@@ -101,6 +101,15 @@ def build_plan(
         "size_bytes": data.nbytes,
         "timing_cache": cached,
     }
+
+
+def _write(path: Path, data: memoryview) -> None:
+    """Whole, or not at all: on a full disk what was written of it is the room to say so."""
+    try:
+        path.write_bytes(data)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _parse(trt: Any, network: Any, log: Log, request: Request) -> None:
@@ -241,12 +250,13 @@ def _engine_facts(trt: Any, log: Log, data: memoryview, folder: Path) -> dict[st
 def inspected_types(text: str) -> dict[str, int]:
     """Element types in an inspector's report, as it writes them → how many tensors have them."""
     try:
-        layers = json.loads(text).get("Layers", [])
+        layers = json.loads(text).get("Layers") or ()
     except (ValueError, AttributeError):
         return {}
     found: Counter[str] = Counter()
     for layer in (layer for layer in layers if isinstance(layer, dict)):
-        for tensor in [*layer.get("Inputs", []), *layer.get("Outputs", [])]:
+        tensors = [*(layer.get("Inputs") or ()), *(layer.get("Outputs") or ())]
+        for tensor in (tensor for tensor in tensors if isinstance(tensor, dict)):
             written = str(tensor.get("Format/Datatype", tensor.get("Datatype", "")))
             found.update(_TYPE.findall(written)[-1:])
     return dict(found)

@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import resource
 import signal
-import sys
 import threading
 import traceback
 from collections.abc import Iterator
@@ -31,6 +30,10 @@ from edgevision.text import printable
 __all__ = ["BuilderError", "build_in_child"]
 
 _RESULT, _LOG = "result.json", "log.txt"
+#: Exit status of a child whose result could not be written: EX_CANTCREAT of sysexits.h.
+_UNWRITTEN = 73
+#: Of what a library printed that much is looked at, bytes.
+_LOG_TAIL = 1 << 16
 #: Elapsed time is shown that often, s.
 _TICK = 0.5
 #: Time for TensorRT to come to the end of a step once it was told to stop, s.
@@ -59,9 +62,17 @@ def build_in_child(request: Request, folder: Path, seconds: float, tell: Tell) -
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(request, folder, sender), daemon=True)
-    with _no_sigint():
-        process.start()
-    sender.close()
+    try:
+        with _no_sigint():
+            process.start()
+    except OSError as error:
+        receiver.close()
+        raise BackendError(
+            f"no process could be started to build {request.model.name}: {error.strerror}",
+            hint="close other programs: a build needs a process and memory of its own",
+        ) from error
+    finally:
+        sender.close()
     last = ("starting", 0, None)
     try:
         deadline = monotonic() + seconds
@@ -103,6 +114,8 @@ def _result(request: Request, folder: Path, status: int, stage: str) -> dict[str
     try:
         result = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        if status == _UNWRITTEN:
+            raise _unwritable(request.model.name, "there is no room for it") from None
         raise _crashed(request, folder, status, stage) from None
     if "facts" in result:
         facts: dict[str, Any] = result["facts"]
@@ -129,10 +142,13 @@ def _child(request: Request, folder: Path, sender: Connection) -> None:
         result: dict[str, Any] = {"facts": build_plan(request, folder, tell, cancelled)}
     except BaseException as error:
         result = {"error": _as_data(_translated(error, request), traceback.format_exc())}
-    (folder / _RESULT).write_text(json.dumps(result), encoding="utf-8")
+    status = 0
+    try:
+        (folder / _RESULT).write_text(json.dumps(result), encoding="utf-8")
+    except OSError:  # a full disk: what failed before this failed for the same reason
+        status = _UNWRITTEN
     # TensorRT's and CUDA's libraries may crash on the way out; there is nothing left to do.
-    sys.stdout.flush()
-    os._exit(0)
+    os._exit(status)
 
 
 def _confine(folder: Path, cancelled: threading.Event) -> None:
@@ -166,15 +182,19 @@ def _translated(error: BaseException, request: Request) -> EdgevisionError:
     if isinstance(error, EdgevisionError):
         return error
     if isinstance(error, OSError) and error.strerror:
-        return OutputError(
-            f"the engine of {request.model.name} cannot be written: {error.strerror}",
-            hint="make room there; --engine-dir puts engines somewhere else",
-        )
+        return _unwritable(request.model.name, error.strerror)
     first = next((line for line in str(error).splitlines() if line.strip()), "")
     return BackendError(
         f"building {request.model.name} failed",
         received=printable(f"{type(error).__name__}: {first}", 400),
         hint="--debug shows where; --backend ort runs the model without an engine",
+    )
+
+
+def _unwritable(name: str, why: str) -> OutputError:
+    return OutputError(
+        f"the engine of {name} cannot be written: {why}",
+        hint="make room there; --engine-dir puts engines somewhere else",
     )
 
 
@@ -192,17 +212,35 @@ def _too_long(request: Request, seconds: float, stage: str) -> BackendError:
 
 
 def _crashed(request: Request, folder: Path, status: int, stage: str) -> BackendError:
-    how = signal.Signals(-status).name if status < 0 else f"status {status}"
-    log = folder / _LOG
-    lines = log.read_text(errors="replace").split("\n") if log.exists() else []
-    last = next((line for line in reversed(lines) if line.strip()), "")
-    memory = "most often memory ran out: close other programs, or --workspace MIB"
+    how = _how(status)
+    last = _last_line(folder / _LOG)
+    hint = "please report it with the model; --backend ort runs it"
+    if how == "SIGKILL":
+        hint = "most often memory ran out: close other programs, or --workspace MIB"
+    elif request.timing_cache is not None and request.cc is None:  # native code reads them
+        hint = f"--no-cache builds without the kernel times of earlier builds; if that crashes too: {hint}"
     return BackendError(
         f"TensorRT crashed while building {request.model.name}",
         received=f"its process ended with {how} at the stage {stage!r}"
         + (f"; last it said: {printable(last, 300)}" if last else ""),
         expected="an engine, or a refusal",
-        hint=memory
-        if how == "SIGKILL"
-        else "please report it with the model; --backend ort runs it",
+        hint=hint,
     )
+
+
+def _how(status: int) -> str:
+    try:
+        return signal.Signals(-status).name if status < 0 else f"status {status}"
+    except ValueError:  # a real-time signal has no name
+        return f"signal {-status}"
+
+
+def _last_line(log: Path) -> str:
+    """What a library printed last; it may have printed without end."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _LOG_TAIL))
+            lines = file.read(_LOG_TAIL).decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line for line in reversed(lines) if line.strip()), "")

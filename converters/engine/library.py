@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgevision.backends._trt_library import Library, installed_libraries
 from edgevision.errors import DependencyError
+from edgevision.trt.library import Library, installed_libraries, is_installed
 
-__all__ = ["load_library"]
+__all__ = ["expected_library", "load_library"]
 
 _TITLES = {"tensorrt": "TensorRT 10.3 or later", "tensorrt-rtx": "TensorRT-RTX"}
 _HOW = {
@@ -15,6 +15,15 @@ _HOW = {
     "needs --system-site-packages)",
     "tensorrt-rtx": "pip install 'edgevision[rtx]'",
 }
+
+
+def expected_library(names: Sequence[str]) -> str:
+    """The one that `load_library` is going to find, told without importing any.
+
+    Args:
+        names: The best first; that one where none is installed.
+    """
+    return next((name for name in names if is_installed(name)), names[0])
 
 
 def load_library(names: Sequence[str]) -> Library:

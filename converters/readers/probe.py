@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.backends._slot import image_input
 from edgevision.converters.readers import PROBE, Request
 from edgevision.errors import ModelError
 from edgevision.preprocess import Preprocessor
 from edgevision.spec import InputSpec, TensorSpec
+from edgevision.tensors import image_input
 
 __all__ = ["Feed", "concrete", "feeds", "layout", "load_probe", "save_probe"]
 

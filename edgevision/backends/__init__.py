@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -14,7 +14,7 @@ from edgevision.geometry import Affine, Transform
 from edgevision.spec import Shape, TensorSpec
 from edgevision.variant import Variant
 
-__all__ = ["Backend", "BackendOptions", "Executed", "Session", "Slot", "Variant"]
+__all__ = ["Backend", "BackendOptions", "Checks", "Executed", "Session", "Slot", "Variant"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +67,19 @@ class Slot(Protocol):
     """One set of preallocated buffers: idle → loaded → submitted → idle; one thread at a time."""
 
     rows: int
+    device_ns: tuple[int, int, int] | None
+    """What copying in, computing and copying back took on a device in the last run, nanoseconds; None on a CPU."""
 
     def load(
-        self, image: Image, *, row: int = 0, region: Affine | None = None, input: str | None = None
+        self,
+        image: Image,
+        *,
+        row: int = 0,
+        region: Affine | None = None,
+        input: str | None = None,
+        format: str = "bgr",
     ) -> Transform:
-        """Writes a picture (or a region of it) into a row of an input tensor."""
+        """Writes a picture (or a region of it) into a row of an input tensor; ``format`` is one of the session's."""
         ...
 
     def put(self, input: str, value: NDArray[Any]) -> None:
@@ -90,11 +98,28 @@ class Slot(Protocol):
 class Session(Protocol):
     """One variant loaded into an engine."""
 
-    inputs: Mapping[str, TensorSpec]
-    outputs: Mapping[str, TensorSpec]
-    executed: Executed
     slots: int
     """How many slots keep this session busy under the hint it was opened with."""
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """What the model takes, by name."""
+        ...
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """What it gives, by name."""
+        ...
+
+    @property
+    def executed(self) -> Executed:
+        """What really runs; it may come to know more with the first frames."""
+        ...
+
+    @property
+    def formats(self) -> Collection[str]:
+        """Formats of frames that slots load as they are: ``bgr``, and what else; all others become ``bgr`` before."""
+        ...
 
     def slot(self, shapes: Mapping[str, Shape] | None = None) -> Slot:
         """New buffers; ``shapes`` gives numbers for symbolic dimensions, by input."""
@@ -118,5 +143,18 @@ class Backend(Protocol):
         Raises:
             DependencyError: The engine's library is not installed.
             BackendError: The engine refuses the model or the options.
+        """
+        ...
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """What a backend may have besides: it says beforehand what `Backend.open` would refuse."""
+
+    def check(self, variant: Variant, options: BackendOptions) -> str:
+        """The precision that a variant would be executed in, without loading it.
+
+        Raises:
+            BackendError: The engine refuses the options, the variant or this machine.
         """
         ...

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.backends import BackendOptions, Executed, Variant
-from edgevision.backends._slot import InputBuffers, closed, concrete_shape
+from edgevision.backends._slot import FORMATS, InputBuffers, closed
 from edgevision.errors import BackendError
 from edgevision.frame import Image
 from edgevision.geometry import Affine, Transform
 from edgevision.onnx_header import read_header
 from edgevision.spec import Shape
+from edgevision.tensors import concrete_shape
 
 __all__ = ["FakeBackend", "plugin"]
 
@@ -33,6 +34,9 @@ class FakeBackend:
 
     def open(self, variant: Variant, options: BackendOptions) -> FakeSession:
         return FakeSession(variant, options)
+
+    def check(self, variant: Variant, options: BackendOptions) -> str:
+        return options.compute or variant.precision
 
 
 plugin = FakeBackend
@@ -47,6 +51,7 @@ class FakeSession:
         self.outputs = MappingProxyType({t.name: t for t in header.outputs})
         self.executed = Executed("fake", "0", "none: this backend computes nothing", "nowhere")
         self.slots = max(1, options.threads) if options.hint == "throughput" else 1
+        self.formats = FORMATS
         self.spec = variant.spec.input
         self.extra = dict(options.extra or {})
         self.runs = 0
@@ -67,6 +72,8 @@ class FakeSession:
 class FakeSlot:
     """Runs at once when it is submitted."""
 
+    device_ns: tuple[int, int, int] | None = None
+
     def __init__(self, session: FakeSession, shapes: Mapping[str, Shape]) -> None:
         self._session = session
         self._inputs = InputBuffers(session.spec, session.inputs, shapes)
@@ -78,9 +85,15 @@ class FakeSlot:
         self._results = MappingProxyType(self._arrays)
 
     def load(
-        self, image: Image, *, row: int = 0, region: Affine | None = None, input: str | None = None
+        self,
+        image: Image,
+        *,
+        row: int = 0,
+        region: Affine | None = None,
+        input: str | None = None,
+        format: str = "bgr",
     ) -> Transform:
-        return self._inputs.load(image, row=row, region=region, input=input)
+        return self._inputs.load(image, row=row, region=region, input=input, format=format)
 
     def put(self, input: str, value: NDArray[Any]) -> None:
         self._inputs.put(input, value)

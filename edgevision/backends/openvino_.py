@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 
 from edgevision.backends import BackendOptions, Executed, Variant
 from edgevision.backends._model_cache import cache_folder, seal
-from edgevision.backends._slot import InputBuffers, closed, concrete_shape
+from edgevision.backends._slot import FORMATS, InputBuffers, closed
 from edgevision.device import cpu_count
 from edgevision.errors import BackendError, DependencyError, UsageError
 from edgevision.frame import Image
 from edgevision.geometry import Affine, Transform
 from edgevision.onnx_header import read_header
 from edgevision.spec import InputSpec, Shape, TensorSpec
+from edgevision.tensors import concrete_shape
 
 # Importing openvino sends a usage event to its makers and writes a client's id to ~/intel, unless its telemetry
 # cannot be imported: then it takes the stub it brings (openvino/tools/ovc/telemetry_utils.py). A program that
@@ -92,6 +93,11 @@ class OpenVinoBackend:
     def open(self, variant: Variant, options: BackendOptions) -> OpenVinoSession:
         return OpenVinoSession(variant, options)
 
+    def check(self, variant: Variant, options: BackendOptions) -> str:
+        """As `edgevision.backends.Checks.check`."""
+        wanted = _wanted_precision(variant, options.compute, _capabilities(_core()))
+        return "int8" if variant.precision == "int8" else wanted
+
 
 plugin = OpenVinoBackend
 
@@ -135,6 +141,7 @@ class OpenVinoSession:
         )
         # One slot more than streams: the next frame waits loaded while all of them compute.
         self.slots = int(compiled.get_property("NUM_STREAMS")) + 1 if wide else 1
+        self.formats = FORMATS
         self.executed = _executed(compiled, variant, wanted)
 
     def slot(self, shapes: Mapping[str, Shape] | None = None) -> OpenVinoSlot:
@@ -166,6 +173,8 @@ class OpenVinoSlot:
 
     An output whose shape the model leaves open is a view of OpenVINO's own tensor, taken after each run.
     """
+
+    device_ns: tuple[int, int, int] | None = None
 
     def __init__(
         self,
@@ -199,9 +208,15 @@ class OpenVinoSlot:
         self._failure: RuntimeError | None = None
 
     def load(
-        self, image: Image, *, row: int = 0, region: Affine | None = None, input: str | None = None
+        self,
+        image: Image,
+        *,
+        row: int = 0,
+        region: Affine | None = None,
+        input: str | None = None,
+        format: str = "bgr",
     ) -> Transform:
-        return self._inputs.load(image, row=row, region=region, input=input)
+        return self._inputs.load(image, row=row, region=region, input=input, format=format)
 
     def put(self, input: str, value: NDArray[Any]) -> None:
         self._inputs.put(input, value)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgevision.backends import BackendOptions, Executed, Variant
 from edgevision.backends._ort_message import plain_message
-from edgevision.backends._slot import InputBuffers, closed
+from edgevision.backends._slot import FORMATS, InputBuffers, closed
 from edgevision.device import cpu_count
 from edgevision.errors import BackendError, DependencyError, UsageError
 from edgevision.frame import Image
@@ -58,13 +58,19 @@ class OrtBackend:
     """Opens variants with onnxruntime, on the CPU unless ``extra={"providers": "cuda"}`` says otherwise."""
 
     def open(self, variant: Variant, options: BackendOptions) -> OrtSession:
+        self.check(variant, options)
+        return OrtSession(variant, options)
+
+    def check(self, variant: Variant, options: BackendOptions) -> str:
+        """As `edgevision.backends.Checks.check`."""
+        _providers(options)
         if options.compute not in (None, variant.precision):
             raise UsageError(
                 f"backend 'ort' executes a graph as it is written: {variant.id} in "
                 f"{variant.precision}, not in {options.compute}",
                 hint="leave --compute out, choose a variant of that precision, or --backend openvino",
             )
-        return OrtSession(variant, options)
+        return variant.precision
 
 
 plugin = OrtBackend
@@ -82,6 +88,7 @@ class OrtSession:
         self._wide = options.hint == "throughput"
         # One slot more than threads: the next frame waits loaded while all threads compute.
         self.slots = threads + 1 if self._wide else 1
+        self.formats = FORMATS
         self._pool = ThreadPoolExecutor(threads, "edgevision-ort") if self._wide else None
         providers = _providers(options)
         try:
@@ -143,6 +150,8 @@ class OrtSlot:
     whose size then changes with the data is handed out as onnxruntime allocates it.
     """
 
+    device_ns: tuple[int, int, int] | None = None
+
     def __init__(
         self,
         session: ort.InferenceSession,
@@ -171,9 +180,15 @@ class OrtSlot:
         self._running: Future[None] | None = None
 
     def load(
-        self, image: Image, *, row: int = 0, region: Affine | None = None, input: str | None = None
+        self,
+        image: Image,
+        *,
+        row: int = 0,
+        region: Affine | None = None,
+        input: str | None = None,
+        format: str = "bgr",
     ) -> Transform:
-        return self._inputs.load(image, row=row, region=region, input=input)
+        return self._inputs.load(image, row=row, region=region, input=input, format=format)
 
     def put(self, input: str, value: NDArray[Any]) -> None:
         self._inputs.put(input, value)

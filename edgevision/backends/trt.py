@@ -8,8 +8,9 @@ graph. Options in ``extra``: ``engine_dir``, ``trust_engines``, ``memory`` (``co
 
 from __future__ import annotations
 
+import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -20,21 +21,23 @@ from weakref import WeakSet
 from numpy.typing import NDArray
 
 from edgevision.backends import BackendOptions, Executed, Variant
-from edgevision.backends._slot import CallOrder, closed, concrete_shape, image_input
-from edgevision.backends._trt_engine import Loaded, chosen_engine, load_engine
-from edgevision.backends._trt_lane import Lane, Settings, free_lane, make_lane
-from edgevision.backends._trt_library import installed_libraries
-from edgevision.backends._trt_mapped import faster_mapped
+from edgevision.backends._slot import CallOrder, closed
 from edgevision.cuda.context import PrimaryContext, primary_context
 from edgevision.cuda.driver import Gpu, probe
 from edgevision.cuda.failures import forget_frames
-from edgevision.cuda.job import supports
+from edgevision.cuda.job import FORMATS, supports
 from edgevision.cuda.kernel import Kernel
 from edgevision.cuda.library import pycuda_driver
+from edgevision.engines import Engine
 from edgevision.errors import BackendError, EdgevisionError, UsageError
 from edgevision.frame import Image
 from edgevision.geometry import Affine, Transform
 from edgevision.spec import InputSpec, Shape, TensorSpec
+from edgevision.tensors import concrete_shape, image_input
+from edgevision.trt.engine import Loaded, chosen_engine, load_engine
+from edgevision.trt.lane import Lane, Settings, free_lane, make_lane
+from edgevision.trt.library import Library, installed_libraries
+from edgevision.trt.mapped import faster_mapped
 
 __all__ = ["TrtBackend", "plugin"]
 
@@ -50,38 +53,52 @@ class TrtBackend:
 
         What is missing is told in the order in which it has to be mended: driver, TensorRT, pycuda, engine.
         """
-        if options.compute not in (None, variant.precision):
-            raise UsageError(
-                f"backend 'trt' executes a graph as it is written: {variant.id} in "
-                f"{variant.precision}, not in {options.compute}",
-                hint="leave --compute out, or choose a variant of that precision",
-            )
-        gpu = probe()
-        libraries = installed_libraries()
-        pycuda_driver()
-        extra = options.extra or {}
-        folder = extra.get("engine_dir")
-        library, engine = chosen_engine(
-            libraries, gpu, variant, None if folder is None else Path(folder)
-        )
+        gpu, library, engine = _found(variant, options)
         context = primary_context()
+        trust = bool((options.extra or {}).get("trust_engines", False))
         with context.attached():
-            loaded = load_engine(
-                library, engine, variant, trust=bool(extra.get("trust_engines", False))
-            )
+            loaded = None
             try:
+                loaded = load_engine(library, engine, variant, trust=trust)
                 return TrtSession(context, gpu, loaded, variant, options)
             except BaseException as error:
-                forget_frames(error)
-                context.free([loaded.close], [])
+                forget_frames(error)  # what was made so far goes while the context is this thread's
+                if loaded is not None:
+                    context.free([loaded.close], [])
                 raise
+
+    def check(self, variant: Variant, options: BackendOptions) -> str:
+        """As `edgevision.backends.Checks.check`; it makes no context on the GPU and loads no engine."""
+        _found(variant, options)
+        return variant.precision
 
 
 plugin = TrtBackend
 
 
+def _found(variant: Variant, options: BackendOptions) -> tuple[Gpu, Library, Engine]:
+    """What a variant would run on and from."""
+    if options.compute not in (None, variant.precision):
+        raise UsageError(
+            f"backend 'trt' executes a graph as it is written: {variant.id} in "
+            f"{variant.precision}, not in {options.compute}",
+            hint="leave --compute out, or choose a variant of that precision",
+        )
+    gpu = probe()
+    libraries = installed_libraries()
+    pycuda_driver()
+    folder = (options.extra or {}).get("engine_dir")
+    library, engine = chosen_engine(
+        libraries, gpu, variant, None if folder is None else Path(folder)
+    )
+    return gpu, library, engine
+
+
 class TrtSession:
-    """One engine on the GPU; each slot has a stream and an execution context of its own."""
+    """One engine on the GPU; each slot has a stream and an execution context of its own.
+
+    It may be closed while other threads use its slots: it waits for the call that each is in.
+    """
 
     def __init__(
         self,
@@ -98,15 +115,20 @@ class TrtSession:
         self.inputs: Mapping[str, TensorSpec] = MappingProxyType(dict(loaded.inputs))
         self.outputs: Mapping[str, TensorSpec] = MappingProxyType(dict(loaded.outputs))
         spec = variant.spec.input
-        self._lanes: WeakSet[TrtSlot] = WeakSet()
+        # A finalizer may run in the midst of any line, also of those that hold the lock.
+        self._lock = threading.RLock()
+        self._closed = False
+        self._slots: WeakSet[TrtSlot] = WeakSet()
+        self._lanes: set[Lane] = set()
         kernel, note = _kernel(gpu, spec, extra.get("preprocess") == "cpu")
         self._settings = Settings(
             spec, kernel, extra.get("memory") == "mapped", wide, bool(extra.get("graphs", True))
         )
-        self.executed = Executed(
+        self.formats: Collection[str] = ("bgr",) if kernel is None else FORMATS
+        self._executed = Executed(
             loaded.library.name, loaded.library.version, variant.precision, gpu.name, 1, note
         )
-        self._free = weakref.finalize(self, _free_session, context, loaded, kernel)
+        self._free = weakref.finalize(self, _free_session, context, loaded, kernel, self._lanes)
         self._free.atexit = False  # the context closes what is open then, in the right order
         context.opened(self)
         # Which memory is faster is measured where both make sense, and the shapes are known.
@@ -114,15 +136,24 @@ class TrtSession:
         if not loaded.profiles:
             self._choose_memory(_numbered(loaded, {}))
 
+    @property
+    def executed(self) -> Executed:
+        """With why runs are given to the GPU call by call, where they are."""
+        notes = dict.fromkeys(lane.replay.note for lane in tuple(self._lanes))
+        return replace(self._executed, note=_joined(self._executed.note, *notes))
+
     def slot(self, shapes: Mapping[str, Shape] | None = None) -> TrtSlot:
-        if self._loaded.engine is None:
-            raise closed()
         tensors = _numbered(self._loaded, shapes or {})
         image_input(self._settings.spec, self.inputs)
-        with self._context.attached():
-            self._choose_memory(tensors)
-            slot = TrtSlot(self, make_lane(self._context, self._loaded, tensors, self._settings))
-        self._lanes.add(slot)
+        with self._lock:
+            if self._closed:
+                raise closed()
+            with self._context.attached():
+                self._choose_memory(tensors)
+                lane = make_lane(self._context, self._loaded, tensors, self._settings)
+            self._lanes.add(lane)
+            slot = TrtSlot(self, lane)
+            self._slots.add(slot)
         return slot
 
     def _choose_memory(self, tensors: Mapping[str, TensorSpec]) -> None:
@@ -130,13 +161,16 @@ class TrtSession:
             self._measure = False
             mapped, note = faster_mapped(self._context, self._loaded, tensors, self._settings)
             self._settings = replace(self._settings, mapped=mapped)
-            self.executed = replace(self.executed, note=_joined(self.executed.note, note))
+            self._executed = replace(self._executed, note=_joined(self._executed.note, note))
 
     def attach(self) -> AbstractContextManager[None]:
         return self._context.attached()
 
     def close(self) -> None:
-        for slot in list(self._lanes):
+        with self._lock:
+            self._closed = True
+            slots = tuple(self._slots)
+        for slot in slots:
             slot.release()
         self._context.closed(self)
         self._free()
@@ -154,11 +188,12 @@ class TrtSlot:
         self._order = CallOrder()
         self._lane: Lane | None = lane
         self.rows = lane.inputs.rows
-        self.device_ns = (0, 0, 0)
+        self.device_ns: tuple[int, int, int] | None = None
+        self._lock = threading.RLock()  # against the thread that closes the session
         self._results = MappingProxyType(lane.outputs.arrays)
         self._ended = True
         self._failure: BackendError | None = None
-        self._free = weakref.finalize(self, free_lane, session._context, lane)
+        self._free = weakref.finalize(self, _free_slot, session._context, lane, session._lanes)
         self._free.atexit = False
 
     def load(
@@ -170,46 +205,50 @@ class TrtSlot:
         input: str | None = None,
         format: str = "bgr",
     ) -> Transform:
-        """As `edgevision.backends.Slot.load`; ``format`` may be ``nv12`` or ``yuyv`` where the kernel is used."""
-        self._order.idle("load")
-        inputs = self._here().inputs
-        with self._session.attach():
-            return inputs.load(image, row, region, input, format)
+        with self._lock:
+            self._order.idle("load")
+            inputs = self._here().inputs
+            with self._session.attach():
+                return inputs.load(image, row, region, input, format)
 
     def put(self, input: str, value: NDArray[Any]) -> None:
-        self._order.idle("put")
-        inputs = self._here().inputs
-        with self._session.attach():
-            inputs.put(input, value)
+        with self._lock:
+            self._order.idle("put")
+            inputs = self._here().inputs
+            with self._session.attach():
+                inputs.put(input, value)
 
     def submit(self, rows: int | None = None) -> None:
-        self._order.submitting()
-        try:
-            with self._session.attach():
-                self._here().submit(self.rows if rows is None else rows)
-        except BaseException:
-            self._order.waiting()  # nothing is under way: a wait() would hand out older outputs
-            raise
-        self._ended = False
+        with self._lock:
+            self._order.submitting()
+            try:
+                with self._session.attach():
+                    self._here().submit(self.rows if rows is None else rows)
+            except BaseException:
+                self._order.waiting()  # nothing is under way: a wait() would hand out older outputs
+                raise
+            self._ended = False
 
     def wait(self, timeout_s: float | None = None) -> Mapping[str, NDArray[Any]]:
-        if not self._ended and not self._end(timeout_s):
-            raise BackendError(f"the inference did not end within {timeout_s} s")
-        self._order.waiting()
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
-        return self._results
+        with self._lock:
+            if not self._ended and not self._end(timeout_s):
+                raise BackendError(f"the inference did not end within {timeout_s} s")
+            self._order.waiting()
+            failure, self._failure = self._failure, None
+            if failure is not None:
+                raise failure
+            return self._results
 
     def release(self) -> None:
         """Waits for the run that is under way, and frees the GPU's side; its outputs can still be had."""
-        if self._lane is None:
-            return
-        if not self._ended:
-            self._end(None)
-        self._order.close()
-        self._lane = None
-        self._free()
+        with self._lock:
+            if self._lane is None:
+                return
+            if not self._ended:
+                self._end(None)
+            self._order.close()
+            self._lane = None
+            self._free()
 
     def _end(self, timeout_s: float | None) -> bool:
         """Waits for the run and keeps what came of it: outputs or a failure; False if it still runs."""
@@ -273,5 +312,15 @@ def _joined(*notes: str) -> str:
     return "; ".join(filter(None, notes))
 
 
-def _free_session(context: PrimaryContext, loaded: Loaded, kernel: Kernel | None) -> None:
+def _free_slot(context: PrimaryContext, lane: Lane, lanes: set[Lane]) -> None:
+    lanes.discard(lane)
+    free_lane(context, lane)
+
+
+def _free_session(
+    context: PrimaryContext, loaded: Loaded, kernel: Kernel | None, lanes: set[Lane]
+) -> None:
+    # Slots that are garbage together with their session are freed in any order: what is left of them goes first.
+    for lane in tuple(lanes):
+        _free_slot(context, lane, lanes)
     context.free([loaded.close], [kernel.close] if kernel is not None else [])

@@ -13,11 +13,12 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
 from edgevision.cuda.driver import call
-from edgevision.cuda.failures import explaining, lost, lost_error
+from edgevision.cuda.failures import explaining, lost, lost_error, not_started
 from edgevision.cuda.library import pycuda_driver
 from edgevision.errors import BackendError
 
@@ -28,13 +29,15 @@ _contexts: list[PrimaryContext] = []
 
 
 class PrimaryContext:
-    """The primary context of one GPU. Made by `primary_context`."""
+    """The primary context of the first GPU. Made by `primary_context`."""
 
-    def __init__(self, ordinal: int) -> None:
+    def __init__(self) -> None:
         cuda = pycuda_driver()
-        with explaining("the GPU's context was made"):
-            self._context: Any = cuda.Device(ordinal).retain_primary_context()
-        self._depth = threading.local()
+        try:
+            self._context: Any = cuda.Device(0).retain_primary_context()
+        except cuda.Error as error:
+            raise not_started(error) from error
+        self._threads = threading.local()
         self._owners: WeakSet[Any] = WeakSet()
         self._left: list[Callable[[], object]] = []
 
@@ -45,13 +48,12 @@ class PrimaryContext:
         Raises:
             BackendError: The GPU has failed before, or the process is ending.
         """
-        thread = threading.get_ident()
-        self._enter()
+        stack = self._enter()
         try:
             yield
         finally:
-            # A generator that is dropped may be finished by another thread: its push is not on that one's stack.
-            if threading.get_ident() == thread:
+            # A generator may be finished by another thread than began it: the push is not on that one's stack.
+            if stack is self._stack():
                 self._leave()
 
     def opened(self, owner: Any) -> None:
@@ -92,33 +94,38 @@ class PrimaryContext:
 
     def release(self) -> None:
         """Closes what is open, pops what is pushed in this thread, and releases the context."""
-        for owner in list(self._owners):
-            owner.close()
-        while self._count() > 0:
+        _each([owner.close for owner in self._owners])
+        while self._stack().depth > 0:
             self._leave()
         self._give_up()
 
-    def _count(self) -> int:
-        return int(getattr(self._depth, "count", 0))
+    def _stack(self) -> _Stack:
+        if not hasattr(self._threads, "life"):
+            self._threads.life = _ThreadsLife(_Stack())
+        found: _Stack = self._threads.life.stack
+        return found
 
-    def _enter(self) -> None:
+    def _enter(self) -> _Stack:
         if lost():
             raise lost_error()
         if self._context is None:
             raise BackendError("the GPU's context is released: the process is ending")
         with explaining("the GPU's context was entered"):
-            self._push()
+            return self._push()
 
-    def _push(self) -> None:
-        if self._count() == 0:
+    def _push(self) -> _Stack:
+        stack = self._stack()
+        if stack.depth == 0:
             self._context.push()
-        self._depth.count = self._count() + 1
+        stack.depth += 1
+        return stack
 
     def _leave(self) -> None:
-        if self._count() == 0:  # given up in this thread
+        stack = self._stack()
+        if stack.depth == 0:  # given up in this thread
             return
-        self._depth.count = self._count() - 1
-        if self._depth.count == 0:
+        stack.depth -= 1
+        if stack.depth == 0:
             try:
                 pycuda_driver().Context.pop()
             except (
@@ -137,17 +144,42 @@ class PrimaryContext:
         if context is None:
             return
         with suppress(Exception):
-            if self._count() == 0:
+            if self._stack().depth == 0:
                 context.push()
             context.detach()
-        self._depth.count = 0
+        self._stack().depth = 0
         call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
         _each(self._left)  # pycuda takes no step for memory of a context that is detached
         self._left.clear()
 
 
-def primary_context(ordinal: int = 0) -> PrimaryContext:
-    """This process's handle on a GPU's primary context.
+@dataclass(slots=True, eq=False)
+class _Stack:
+    """How often a thread has entered."""
+
+    depth: int = 0
+
+
+class _ThreadsLife:
+    """Ends with the thread, whoever still has its stack in hand: what the thread has not left is popped then.
+
+    Python drops what is local to a thread before pycuda looks at the thread's stack, and aborts the process.
+    """
+
+    def __init__(self, stack: _Stack) -> None:
+        self.stack = stack
+        self._thread = threading.get_ident()
+
+    def __del__(self) -> None:
+        # At the end of the process those of all threads are dropped in one; pycuda does not look then.
+        if self.stack.depth > 0 and threading.get_ident() == self._thread:
+            self.stack.depth = 0
+            with suppress(Exception):
+                pycuda_driver().Context.pop()
+
+
+def primary_context() -> PrimaryContext:
+    """This process's handle on the first GPU's primary context.
 
     Raises:
         BackendError: There is no usable GPU, or it has failed before.
@@ -156,7 +188,7 @@ def primary_context(ordinal: int = 0) -> PrimaryContext:
         if lost():
             raise lost_error()
         if not _contexts:
-            _contexts.append(PrimaryContext(ordinal))
+            _contexts.append(PrimaryContext())
             # The first finalizer registers weakref's handler, behind which none is called any more; it has to be
             # registered before this one, for the last one is called first.
             weakref.finalize(_contexts[0], bool).atexit = False

@@ -14,7 +14,16 @@ from typing import Any
 from edgevision.errors import BackendError
 from edgevision.text import printable
 
-__all__ = ["OLDEST", "Gpu", "call", "code_text", "driver_library", "probe"]
+__all__ = [
+    "OLDEST",
+    "Gpu",
+    "call",
+    "code_text",
+    "driver_library",
+    "error_text",
+    "probe",
+    "refused",
+]
 
 #: CUDA 11.4 brought cuGraphInstantiateWithFlags, the newest call used here.
 OLDEST = (11, 4)
@@ -40,7 +49,10 @@ _REASONS = {
         "the driver's library and its kernel module are of different versions",
         "restart the machine after an update of the driver",
     ),
-    804: ("the driver is too old for this CUDA", "install a newer driver"),
+    804: (
+        "the CUDA compatibility library cannot be used with this GPU",
+        "take cuda-compat out of LD_LIBRARY_PATH and install a newer driver",
+    ),
 }
 
 
@@ -98,12 +110,18 @@ def call(name: str, *arguments: Any) -> int:
     return int(function(*arguments))
 
 
-def code_text(code: int) -> str:
-    """What the driver says about a CUresult."""
+def error_text(code: int) -> str:
+    """What the driver says about a CUresult; empty if it does not know it."""
     text = ctypes.c_char_p()
     if call("cuGetErrorString", code, ctypes.byref(text)) != 0 or not text.value:
-        return f"error {code}"
-    return f"{printable(text.value.decode(errors='replace'))} ({code})"
+        return ""
+    return printable(text.value.decode(errors="replace"))
+
+
+def code_text(code: int) -> str:
+    """The same with the number, for people."""
+    text = error_text(code)
+    return f"{text} ({code})" if text else f"error {code}"
 
 
 def probe(ordinal: int = 0) -> Gpu:
@@ -145,14 +163,18 @@ def _attribute(device: ctypes.c_int, attribute: int) -> int:
     return value.value
 
 
-def _succeed(code: int) -> None:
-    if code == 0:
-        return
+def refused(code: int) -> BackendError:
+    """What it means that the driver did not start with a CUresult."""
     problem, hint = _REASONS.get(
         code, ("the NVIDIA driver does not start", "'dmesg' and nvidia-smi may say why")
     )
-    raise BackendError(
+    return BackendError(
         problem,
         received=code_text(code),
         hint=f"{hint}; --backend ort runs without a GPU",
     )
+
+
+def _succeed(code: int) -> None:
+    if code != 0:
+        raise refused(code)

@@ -7,25 +7,42 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from edgevision.cuda.driver import call, code_text
+from edgevision.cuda.driver import call, code_text, error_text, refused
 from edgevision.errors import BackendError, EdgevisionError
 
-__all__ = ["checked", "exhausted", "explained", "explaining", "forget_frames", "lost", "lost_error"]
+__all__ = [
+    "checked",
+    "exhausted",
+    "explained",
+    "explaining",
+    "forget_frames",
+    "lost",
+    "lost_error",
+    "not_started",
+]
 
 _OUT_OF_MEMORY = 2
 #: Why no more work can be done on the GPU in this process; empty while it can. Such errors stick to a context.
 _lost: list[str] = []
 
+#: After these no call of the process works any more. Those from 700 on stick to the context, and so does 214.
 _CAUSES = {
+    4: "the driver is shutting down",
     46: "the GPU cannot be used any more",
     100: "the GPU is gone",
     101: "the GPU is gone",
     214: "the GPU's memory has an uncorrectable error",
+    220: "a link between GPUs has an uncorrectable error",
+    226: "the GPU had a hardware error, which was contained",
     700: "something on the GPU read or wrote memory that is not its own",
     702: "the GPU's watchdog ended a kernel that took too long",
+    709: "another library in this process destroyed the GPU's context",
     710: "a kernel on the GPU stopped by itself",
+    714: "a kernel's stack on the GPU is damaged",
     715: "the GPU met an instruction that it does not know: the code is for another one",
     716: "something on the GPU used an address that is not aligned",
+    717: "something on the GPU used an address of the wrong kind of memory",
+    718: "a kernel on the GPU ran out of its code",
     719: "a kernel on the GPU failed",
     999: "the driver met an error it cannot name",
 }
@@ -71,8 +88,14 @@ def explained(error: BaseException, doing: str) -> BackendError:
     """What an error of pycuda means."""
     if type(error).__name__ == "MemoryError":
         return _of_code(_OUT_OF_MEMORY, doing)
-    stuck = call("cuCtxSynchronize")  # an error that sticks to the context is told by every call
-    return _of_code(stuck, doing) if stuck else BackendError(f"CUDA failed while {doing}: {error}")
+    code = _code_of(error)
+    return _of_code(code, doing) if code else BackendError(f"CUDA failed while {doing}: {error}")
+
+
+def not_started(error: BaseException) -> BackendError:
+    """What an error of pycuda means where the context was to be made: the GPU may be free later."""
+    code = _code_of(error)
+    return refused(code) if code in _CAUSES else explained(error, "the GPU's context was made")
 
 
 def exhausted(doing: str) -> BackendError:
@@ -99,6 +122,18 @@ def _of_code(code: int, doing: str) -> BackendError:
     if not _lost:
         _lost.append(f"{_CAUSES[code]}, while {doing}: {code_text(code)}")
     return lost_error()
+
+
+def _code_of(error: BaseException) -> int:
+    """Which of `_CAUSES` it is; 0 for others. pycuda keeps a code to itself, and tells its text at the end.
+
+    To ask the driver by waiting for the context would stall other cameras, and is not allowed while one captures.
+    """
+    return next((code for code in _CAUSES if _told(error_text(code), str(error))), 0)
+
+
+def _told(text: str, message: str) -> bool:
+    return bool(text) and f" failed: {text}" in message
 
 
 def _memory() -> str:

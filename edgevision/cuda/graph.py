@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
-from collections.abc import Callable, Hashable
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from edgevision.cuda.driver import call, code_text
@@ -19,6 +21,8 @@ __all__ = ["Graph", "Replay"]
 
 # CUstreamCaptureMode: what other threads do meanwhile does not spoil the capture.
 _THREAD_LOCAL = 1
+#: The collector is one for all threads: one would turn it on again while another still captures.
+_capturing = threading.Lock()
 
 
 class Graph:
@@ -39,26 +43,8 @@ class Graph:
             BackendError: The work cannot be captured. The stream is as it was before.
             Exception: What ``work`` raises.
         """
-        handle, graph = ctypes.c_void_p(stream), ctypes.c_void_p()
-        code = call("cuStreamBeginCapture_v2", handle, _THREAD_LOCAL)
-        if code != 0:
-            raise BackendError(f"the capture cannot begin: {code_text(code)}")
-        # The collector may free a buffer, which a capturing thread is not allowed to.
-        collects = gc.isenabled()
-        gc.disable()
-        try:
-            work()
-        except BaseException:
-            call("cuStreamEndCapture", handle, ctypes.byref(graph))
-            _destroy_graph(graph)
-            raise
-        finally:
-            if collects:
-                gc.enable()
-        code = call("cuStreamEndCapture", handle, ctypes.byref(graph))
-        if code != 0:
-            _destroy_graph(graph)
-            raise BackendError(f"the capture was not completed: {code_text(code)}")
+        with _capturing, _no_collection():
+            graph = _captured(ctypes.c_void_p(stream), work)
         return cls(_instantiated(graph))
 
     def launch(self, stream: int) -> None:
@@ -131,6 +117,36 @@ class Replay:
         self.captures += 1
         self._graphs[key] = graph
         return graph
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """The collector may free a buffer, which a capturing thread is not allowed to."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _captured(stream: ctypes.c_void_p, work: Callable[[], None]) -> ctypes.c_void_p:
+    graph = ctypes.c_void_p()
+    code = call("cuStreamBeginCapture_v2", stream, _THREAD_LOCAL)
+    if code != 0:
+        raise BackendError(f"the capture cannot begin: {code_text(code)}")
+    try:
+        work()
+    except BaseException:
+        call("cuStreamEndCapture", stream, ctypes.byref(graph))
+        _destroy_graph(graph)
+        raise
+    code = call("cuStreamEndCapture", stream, ctypes.byref(graph))
+    if code != 0:
+        _destroy_graph(graph)
+        raise BackendError(f"the capture was not completed: {code_text(code)}")
+    return graph
 
 
 def _instantiated(graph: ctypes.c_void_p) -> ctypes.c_void_p:

@@ -24,7 +24,7 @@ __all__ = ["FORMATS", "JOB", "KERNEL", "Job", "Pixels", "supports"]
 KERNEL = "edgevision_preprocess"
 
 # The orders are those of the enums in preprocess.cu.
-FORMATS = ("bgr", "nv12", "yuyv")
+FORMATS = ("bgr", "nv12", "yuyv", "gray")
 _COLOURS = ("rgb", "bgr", "gray")
 _LAYOUTS = ("nchw", "nhwc")
 _TYPES = ("float32", "float16", "uint8", "int32")
@@ -52,6 +52,8 @@ _MATRIX = ("column_x", "column_y", "column_0", "row_x", "row_y", "row_0")
 _UNIT = float(1 << 40)
 #: So a sample may lie this far from the frame's corner, in pixels, with room to spare.
 _FARTHEST = float(1 << 22)
+#: The kernel counts the elements of a row of the tensor in 32 bits.
+_MOST_ELEMENTS = 1 << 31
 #: Threads of a block: a warp is a run of 32 columns.
 _BLOCK = (32, 8, 1)
 #: Rows that one thread works on: reading the job costs about as much as one of them.
@@ -72,9 +74,9 @@ class Pixels:
     """How a frame lies in memory.
 
     Attributes:
-        format: ``bgr``; ``nv12``: a plane of Y, below it rows of U and V in turn for each 2×2 pixels; ``yuyv``:
-            Y, U, Y, V for each two pixels of a row. Both of these are BT.601 in studio range, as in OpenCV.
-        width: In pixels; even but for ``bgr``.
+        format: ``bgr``, ``gray``, ``nv12`` or ``yuyv``, as in `edgevision.frame.Frame`. The last two are BT.601 in
+            studio range, as in OpenCV.
+        width: In pixels; even for ``nv12`` and ``yuyv``.
         height: In pixels; even for ``nv12``.
         stride: Bytes from one row to the next.
         chroma: For ``nv12``: the byte at which the rows of U and V begin; 0 elsewhere.
@@ -89,7 +91,7 @@ class Pixels:
     def __post_init__(self) -> None:
         row = self.row_bytes
         fine = self.format in FORMATS and self.width > 0 and self.height > 0 and self.stride >= row
-        if self.format != "bgr":
+        if self.format in ("nv12", "yuyv"):
             fine = fine and self.width % 2 == 0
         if self.format == "nv12":
             fine = (
@@ -105,7 +107,7 @@ class Pixels:
             raise DataError(
                 "this is no frame that can be loaded",
                 received=f"{self.format} {self.width}×{self.height}, stride {self.stride}, chroma at {self.chroma}",
-                expected="bgr, or nv12 or yuyv with an even width; rows that do not overlap",
+                expected="bgr or gray, or nv12 or yuyv with an even width; rows that do not overlap",
             )
 
     @classmethod
@@ -116,12 +118,12 @@ class Pixels:
 
     @classmethod
     def of(cls, image: Image, format: str = "bgr") -> Pixels:
-        """Of a picture: uint8 ``(H, W, 3)`` for ``bgr``, ``(H * 3 / 2, W)`` for ``nv12``, ``(H, W, 2)`` for ``yuyv``.
+        """Of a picture: uint8, of the shape that `edgevision.frame.Frame` says.
 
         Raises:
             DataError: It is no such picture, or the pixels of its rows do not lie side by side.
         """
-        inner = {"bgr": (3, 1), "yuyv": (2, 1), "nv12": (1,)}.get(format, ())
+        inner = {"bgr": (3, 1), "yuyv": (2, 1), "nv12": (1,), "gray": (1,)}.get(format, ())
         shape, strides = image.shape, image.strides
         fine = image.dtype == np.uint8 and image.ndim == len(inner) + 1 and strides[1:] == inner
         fine = fine and image.size > 0 and strides[0] > 0 and shape[2:] == inner[:-1]
@@ -129,7 +131,8 @@ class Pixels:
             raise DataError(
                 "this is no frame that can be loaded",
                 received=f"{image.dtype} {shape} with strides {strides} as {format}",
-                expected="uint8: bgr (height, width, 3), nv12 (height * 3 / 2, width), yuyv (height, width, 2)",
+                expected="uint8: bgr (height, width, 3), gray (height, width), nv12 (height * 3 / 2, width), "
+                "yuyv (height, width, 2)",
             )
         height = shape[0] * 2 // 3 if format == "nv12" else shape[0]
         chroma = strides[0] * height if format == "nv12" else 0
@@ -156,6 +159,9 @@ class Job:
         tensor_hw: Height and width of the tensor.
         record: Where to write: one `JOB`, such as in page-locked memory; the default is memory of its own.
 
+    Raises:
+        DataError: The tensor has more elements than the kernel counts.
+
     Attributes:
         record: `JOB`, of shape ``()``: the bytes for the device, at an address that is a multiple of 16.
         changes: How often the bytes changed: those of frame after frame stay, and need not be copied again.
@@ -170,6 +176,13 @@ class Job:
         self.changes = 0
         self.block = _BLOCK
         height, width = self._hw = tensor_hw
+        if spec.channels * height * width >= _MOST_ELEMENTS:
+            raise DataError(
+                "the input tensor is too large",
+                received=f"{spec.channels}×{height}×{width}",
+                expected=f"fewer than {_MOST_ELEMENTS} elements",
+                hint="set 'max_size' in the input spec",
+            )
         self.grid = (-(-width // _BLOCK[0]), -(-height // (_BLOCK[1] * _ROWS)), 1)
         self._spec = spec
         self._filled: tuple[Pixels, Affine | None, Transform] | None = None
@@ -187,7 +200,8 @@ class Job:
             The way back from tensor pixels to the frame's pixels.
 
         Raises:
-            DataError: The frame needs a tensor of another size, or the region lies too far out.
+            DataError: The frame needs a tensor of another size, or the region lies too far out; the record is as
+                it was.
         """
         if self._filled is not None and self._filled[1] is region and self._filled[0] == pixels:
             return self._filled[2]
@@ -196,8 +210,9 @@ class Job:
         )
         place = fit_into(self._spec, height, width, self._hw)
         transform = place.transform(region, pixels.height, pixels.width)
-        self._filled = None  # in case that the region is refused: the record is half-written then
-        self._write_samples(transform)
+        samples = self._samples(transform)  # refused before anything is written
+        for name, number in zip(_MATRIX, samples, strict=True):
+            self.record[name] = number
         self._write_places(place, pixels, region)
         self._filled = (pixels, region, transform)
         self.changes += 1
@@ -214,7 +229,8 @@ class Job:
         record["gain"][: spec.channels] = gain
         record["offset"][: spec.channels] = offset
 
-    def _write_samples(self, transform: Transform) -> None:
+    def _samples(self, transform: Transform) -> list[int]:
+        """Where the tensor's pixels are in the frame: `_MATRIX`."""
         height, width = self._hw
         numbers: list[int] = []
         for a, b, c in transform.to_source.tolist():
@@ -228,8 +244,7 @@ class Job:
                     expected=f"less than {_FARTHEST:.0f}",
                 )
             numbers += (round(a * _UNIT), round(b * _UNIT), round(c * _UNIT))
-        for name, number in zip(_MATRIX, numbers, strict=True):
-            self.record[name] = number
+        return numbers
 
     def _write_places(self, place: Fit, pixels: Pixels, region: Affine | None) -> None:
         record = self.record

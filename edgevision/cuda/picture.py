@@ -21,7 +21,7 @@ __all__ = ["KernelPictures"]
 #: A row's memory: the job, then the frame, so that one copy brings both.
 _PIXELS = aligned(JOB.itemsize)
 #: Channels behind height and width, by format.
-_INNER = {"bgr": (3,), "yuyv": (2,), "nv12": ()}
+_INNER = {"bgr": (3,), "yuyv": (2,), "nv12": (), "gray": ()}
 
 
 class KernelPictures:
@@ -42,6 +42,7 @@ class KernelPictures:
         self._row_bytes = int(np.prod(inner)) * np.dtype(tensor.dtype).itemsize
         self._kernel = kernel
         self._target = DeviceMemory(rows * self._row_bytes)
+        self._cleared = False
         self._rows = [_Row(spec, (inner[first], inner[first + 1]), mapped) for _ in range(rows)]
 
     @property
@@ -50,15 +51,15 @@ class KernelPictures:
         return self._target.address
 
     def places(self) -> tuple[int, ...]:
-        """Addresses that launches hold; they change only when frames get larger."""
-        return (self._target.address, *(row.twin.address for row in self._rows))
+        """Addresses that launches hold, 0 for rows that are left out; they change only when frames get larger."""
+        return (self._target.address, *(row.place for row in self._rows))
 
     def load(self, image: Image, row: int, region: Affine | None, format: str) -> Transform:
         """Copies a frame to page-locked memory, and says what the kernel is to do with it.
 
         Args:
-            image: uint8 ``(H, W, 3)`` for ``bgr``, ``(H * 3 / 2, W)`` for ``nv12``, ``(H, W, 2)`` for ``yuyv``;
-                any strides; read before this returns.
+            image: uint8 ``(H, W, 3)`` for ``bgr``, ``(H, W)`` for ``gray``, ``(H * 3 / 2, W)`` for ``nv12``,
+                ``(H, W, 2)`` for ``yuyv``; any strides; read before this returns.
             row: Of the tensor.
             region: The part of the frame to take.
             format: How the pixels are.
@@ -70,14 +71,17 @@ class KernelPictures:
 
     def upload(self, stream: Any) -> None:
         """Copies what was loaded since the last time."""
+        if not self._cleared:  # a row that is never loaded is zeros, as on the CPU path
+            self._target.clear(stream)
+            self._cleared = True
         for row in self._rows:
             row.upload(stream)
 
     def launch(self, stream: Any, rows: int) -> None:
         """Makes the first rows; those that were never loaded stay as they are."""
         for number, row in enumerate(self._rows[:rows]):
-            if row.job is not None:
-                place, target = row.twin.address, self.target + number * self._row_bytes
+            if row.place and row.job is not None:
+                place, target = row.place, self.target + number * self._row_bytes
                 job = row.job
                 self._kernel.launch(stream, place + _PIXELS, target, place, job.grid, job.block)
 
@@ -90,33 +94,42 @@ class KernelPictures:
 
 
 class _Row:
-    """A job and a frame in page-locked memory, and the same on the device."""
+    """A job and a frame in page-locked memory, and the same on the device.
+
+    Attributes:
+        job: Fills the memory's beginning; None before there is any.
+        place: Address of the job on the device; 0 until a frame is loaded. A load that fails leaves the frame
+            before it, or none where its memory is gone.
+    """
 
     def __init__(self, spec: InputSpec, tensor_hw: tuple[int, int], mapped: bool) -> None:
         self._spec, self._hw = spec, tensor_hw
-        self.twin = Twin(mapped=mapped)
+        self._twin = Twin(mapped=mapped)
         self.job: Job | None = None
+        self.place = 0
         self._pixels: Pixels | None = None
         self._frame: NDArray[np.uint8] = np.empty(0, np.uint8)
         self._fresh = False
 
     def load(self, image: Image, region: Affine | None, format: str) -> Transform:
         pixels = self._described(image, format)
-        job = self._room(pixels, image.shape)
-        transform = job.fill(pixels, region)
+        transform = self._job_before(pixels).fill(pixels, region)
+        if pixels is not self._pixels:
+            self._frame = self._twin.host[_PIXELS:][: pixels.size_bytes].reshape(image.shape)
+            self._pixels = pixels
         np.copyto(self._frame, image)
         self._fresh = True
+        self.place = self._twin.address
         return transform
 
     def upload(self, stream: Any) -> None:
         if self._fresh and self._pixels is not None:
-            self.twin.upload(_PIXELS + self._pixels.size_bytes, stream)
+            self._twin.upload(_PIXELS + self._pixels.size_bytes, stream)
             self._fresh = False
 
     def close(self) -> None:
-        self.job = self._pixels = None
-        self._frame = np.empty(0, np.uint8)
-        self.twin.close()
+        self._let_go()
+        self._twin.close()
 
     def _described(self, image: Image, format: str) -> Pixels:
         known = self._pixels
@@ -136,18 +149,19 @@ class _Row:
         height = image.shape[0] * 2 // 3 if format == "nv12" else image.shape[0]
         return Pixels.packed(format, image.shape[1], height)
 
-    def _room(self, pixels: Pixels, shape: tuple[int, ...]) -> Job:
+    def _job_before(self, pixels: Pixels) -> Job:
         """The job, after there is memory for the frame behind it."""
-        if pixels is self._pixels and self.job is not None:
-            return self.job
-        size = pixels.size_bytes
-        if _PIXELS + size > self.twin.host.size:  # let go of the old memory, which moves
-            self.job = self._pixels = None
-            self._frame = np.empty(0, np.uint8)
-        if self.twin.reserve(_PIXELS + size) or self.job is None:
-            record = self.twin.host[: JOB.itemsize]
+        size = _PIXELS + pixels.size_bytes
+        if self.job is None or size > self._twin.host.size:
+            self._let_go()
+            self._twin.reserve(size)
+            record = self._twin.host[: JOB.itemsize]
             record[:] = 0
             self.job = Job(self._spec, self._hw, record.view(JOB))
-        self._frame = self.twin.host[_PIXELS : _PIXELS + size].reshape(shape)
-        self._pixels = pixels
         return self.job
+
+    def _let_go(self) -> None:
+        """Of the memory, which moves or is freed."""
+        self.job = self._pixels = None
+        self._frame = np.empty(0, np.uint8)
+        self.place, self._fresh = 0, False

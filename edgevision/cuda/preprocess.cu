@@ -4,7 +4,7 @@
 // Geometry and interpolation are integers, and each float operation is rounded on its own, so the tensor is the
 // same, bit by bit, on every GPU, and in the build by g++ that the tests compare with OpenCV.
 
-enum Format { BGR, NV12, YUYV };
+enum Format { BGR, NV12, YUYV, GRAY };
 enum Colour { TO_RGB, TO_BGR, TO_GRAY };
 enum Layout { NCHW, NHWC };
 enum Type { FLOAT32, FLOAT16, UINT8, INT32 };
@@ -72,6 +72,8 @@ __device__ Pixel pixel(const Job& job, const unsigned char* source, int column, 
     } else if (format == NV12) {
         const unsigned char* uv = source + job.chroma + (long long)job.stride * (y >> 1) + (x & ~1);
         found = from_yuv(row[x], uv[0], uv[1]);
+    } else if (format == GRAY) {
+        found = {row[x], row[x], row[x]};
     } else {
         const unsigned char* yuyv = row + (x & ~1) * 2;
         found = from_yuv(yuyv[(x & 1) * 2], yuyv[1], yuyv[3]);
@@ -112,6 +114,7 @@ __device__ Pixel tensor_pixel(const Job& job, const unsigned char* source, int x
     if (x < job.left || x >= job.right || y < job.top || y >= job.bottom) return {job.pad, job.pad, job.pad};
     if (job.format == BGR) return sample<BGR>(job, source, x, y);
     if (job.format == NV12) return sample<NV12>(job, source, x, y);
+    if (job.format == GRAY) return sample<GRAY>(job, source, x, y);
     return sample<YUYV>(job, source, x, y);
 }
 

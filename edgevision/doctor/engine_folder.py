@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from edgevision import jetson
 from edgevision.doctor import Finding, Remark
 from edgevision.doctor.machine import Machine
@@ -19,10 +21,12 @@ def probe(machine: Machine) -> Finding:
     folder = machine.folders.get(FOLDER)
     if folder is None:
         return Finding("no folder given (--engine-dir)", {"engines": []}, present=False)
-    here = _device(machine)
+    here = _devices(machine)
     engines = []
     for engine in list_engines(folder):
-        verdict = preflight(engine.key, here) if here else None
+        # Both libraries may be installed: an engine is compared with its own.
+        facts = here.get(engine.key.library) or next(iter(here.values()), None)
+        verdict = preflight(engine.key, facts) if facts else None
         engines.append(
             {
                 "file": engine.path.name,
@@ -32,7 +36,7 @@ def probe(machine: Machine) -> Finding:
             }
         )
     wrong = [e for e in engines if e["status"] not in (None, "ok")]
-    fix = f"edgevision build BUNDLE --engine-dir {folder}"
+    fix = f"edgevision build BUNDLE --engine-dir {shlex.quote(str(folder))}"
     remarks = tuple(
         Remark(f"{e['file']}: {e['status']}, {e['reason']}", fix, advice=True) for e in wrong
     )
@@ -41,16 +45,21 @@ def probe(machine: Machine) -> Finding:
     return Finding(text, {"engines": engines}, remarks, present=bool(engines))
 
 
-def _device(machine: Machine) -> DeviceFacts | None:
-    version = machine.answer("tensorrt").facts.get("version")
-    rtx = machine.answer("tensorrt_rtx").facts.get("version")
-    if not machine.devices or not (version or rtx):
-        return None
-    return DeviceFacts(
-        library="tensorrt" if version else "tensorrt-rtx",
-        version=str(version or rtx),
-        cc=str(machine.devices[0].get("compute_capability")),
-        os="linux",
-        arch=machine.arch.lower(),
-        l4t=jetson.l4t(machine.root) or "",
-    )
+def _devices(machine: Machine) -> dict[str, DeviceFacts]:
+    """What engines are compared with, by library; empty without a GPU or TensorRT."""
+    if not machine.devices:
+        return {}
+    asked = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+    versions = {name: machine.answer(word).facts.get("version") for name, word in asked.items()}
+    return {
+        name: DeviceFacts(
+            library=name,
+            version=str(version),
+            cc=str(machine.devices[0].get("compute_capability")),
+            os="linux",
+            arch=machine.arch.lower(),
+            l4t=jetson.l4t(machine.root) or "",
+        )
+        for name, version in versions.items()
+        if version
+    }

@@ -11,8 +11,6 @@ from edgevision.system_files import number, per_core, read, temperatures
 
 __all__ = ["probe"]
 
-#: Where a Jetson's GPU clock is: Orin (JetPack 6 and 7), JetPack 5, Thor.
-_GPU_CLOCKS = ("17000000.gpu", "17000000.ga10b", "gpu-gpc-0")
 _HOT_C = 90.0
 
 
@@ -41,8 +39,7 @@ def probe(machine: Machine) -> Finding:
 
 def _gpu_clock(machine: Machine) -> dict[str, Any] | None:
     """Governor and clocks (MHz) of a Jetson's GPU (kernel.org, ABI/testing/sysfs-class-devfreq)."""
-    folder = machine.root / "sys/class/devfreq"
-    found = next((folder / name for name in _GPU_CLOCKS if (folder / name).exists()), None)
+    found = jetson.gpu_clock_folder(machine.root)
     if found is None:
         return None
     clocks = {key: number(found / f"{key}_freq") for key in ("min", "cur", "max")}

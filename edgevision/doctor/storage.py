@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def _folder(machine: Machine, path: Path | None) -> dict[str, Any]:
     """A folder, or the one it would be made in."""
     if path is None:
         return {"path": None, "exists": False, "writable": False, "free_mb": None, "disk": None}
-    place = next((p for p in (path, *path.parents) if p.exists()), path)
+    place = next((p for p in (path, *path.parents) if _seen(p)), path)
     try:
         disk = os.statvfs(place)
         free, number = disk.f_bavail * disk.f_frsize // 2**20, place.stat().st_dev
@@ -68,11 +69,19 @@ def _folder(machine: Machine, path: Path | None) -> dict[str, Any]:
         free, number = None, None
     return {
         "path": str(path),
-        "exists": path.is_dir(),
+        "exists": place == path and path.is_dir(),
         "writable": place.is_dir() and machine.access(place, os.W_OK | os.X_OK),
         "free_mb": free,
         "disk": number,
     }
+
+
+def _seen(path: Path) -> bool:
+    """Whether it is there; what lies in a folder that this user may not enter cannot be told."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _size(fact: dict[str, Any]) -> str:
@@ -88,7 +97,7 @@ def _remarks(name: str, fact: dict[str, Any]) -> list[Remark]:
         return [Remark(text, f"export {_VARIABLES.get(name, 'HOME')}=/path/you/can/write")]
     if not fact["writable"]:
         text = f"the {title} cannot be written: {path}"
-        fix = f"sudo install -d -o $USER {path}"
+        fix = f"sudo install -d -o $USER {shlex.quote(path)}"
         if name in _VARIABLES:
             fix += f"  # or: export {_VARIABLES[name]}=/path/you/can/write"
         return [Remark(text, fix)]
@@ -96,7 +105,8 @@ def _remarks(name: str, fact: dict[str, Any]) -> list[Remark]:
     if free is None or free >= _GOOD_DISK:
         return []
     text = f"only {free:,} MiB are free for the {title} ({path})"
-    return [Remark(text, f"df -h {path} && sudo apt clean", advice=free >= _LEAST_DISK)]
+    fix = f"df -h {shlex.quote(path)} && sudo apt clean"
+    return [Remark(text, fix, advice=free >= _LEAST_DISK)]
 
 
 _TITLES = {"cache": "cache folder", "state": "state folder", "engines": "engine folder"}

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgevision.errors import OutputError
 from edgevision.frame import Frame, Image
+from edgevision.pixel_formats import bgr_copy
 from edgevision.results import Result
 from edgevision.sinks import Draw
 from edgevision.sources import SourceInfo
@@ -39,9 +40,7 @@ class PicturesSink:
             )
 
     def write(self, frame: Frame, result: Result) -> None:
-        if self._canvas.shape != frame.image.shape:
-            self._canvas = np.empty_like(frame.image)
-        np.copyto(self._canvas, frame.image)
+        self._canvas = bgr_copy(frame, self._canvas)
         self._draw(self._canvas, result)
         path = self._folder / f"{frame.index:06d}.jpg"
         fine, data = cv2.imencode(".jpg", self._canvas, (cv2.IMWRITE_JPEG_QUALITY, 90))

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgevision.errors import OutputError
 from edgevision.frame import Frame, Image
+from edgevision.pixel_formats import bgr_copy
 from edgevision.results import Result
 from edgevision.sinks import Draw, claim
 from edgevision.sources import SourceInfo
@@ -47,9 +48,7 @@ class VideoSink:
             self._check_space()
         if self._writer is None:
             self._start(frame.width, frame.height)
-        if self._canvas.shape != frame.image.shape:
-            self._canvas = np.empty_like(frame.image)
-        np.copyto(self._canvas, frame.image)
+        self._canvas = bgr_copy(frame, self._canvas)
         self._draw(self._canvas, result)
         picture = self._canvas
         if (frame.width, frame.height) != self._size:

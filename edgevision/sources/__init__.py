@@ -39,8 +39,11 @@ class SourceInfo:
 class Source(Protocol):
     """Frames, one after another. A plug-in is one file with a class as ``plugin``, made with the URI.
 
+    `open` and `close` are called by one thread and `read` by the same or by another, never two of them at a time: what
+    is not live is read ahead while earlier frames are worked on.
+
     Attributes:
-        live: Frames come at their own pace and are lost if nobody reads them.
+        live: Frames come at their own pace and are lost if nobody reads them, or show what is there as they are read.
         problems: What went wrong without ending the source, one line each: a picture that was skipped, an early end.
     """
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 
 from edgevision.clock import now_ns
+from edgevision.device import cpu_count
 from edgevision.errors import DataError
 from edgevision.frame import Frame
 from edgevision.sources import SourceInfo
@@ -36,7 +37,10 @@ class VideoSource:
                 expected="a video",
                 hint="copy it again",
             )
-        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        # Half of the cores decode, as a model computes meanwhile: FFmpeg's own choice, all of them, would have it
+        # wait for its threads (benchmarks/studies/reading_ahead.py).
+        threads = [cv2.CAP_PROP_N_THREADS, max(1, cpu_count() // 2)]
+        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG, threads)
         if not capture.isOpened():
             raise DataError(
                 f"{self._path} is no video that OpenCV can read",

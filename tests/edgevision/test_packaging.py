@@ -22,9 +22,10 @@ FOLDERS |= {"converters": "edgevision.converters"}
 
 #: design.md, "Floors": from the bottom to the top. A module stands on its package's floor.
 FLOORS = [
-    "assets built_here clock errors frame geometry percentiles progress results runs signals skeleton spec system_files text user_cache variant whole_file",
-    "bundle choice device engines jetson metadata onnx_header presets registry targets",
-    "cuda decoders draw metrics preprocess",
+    "assets built_here clock errors frame geometry percentiles progress results runs signals skeleton spec system_files tensors text user_cache variant whole_file",
+    "bundle choice device engines jetson metadata onnx_header presets registry shaping targets",
+    "cuda decoders draw metrics pixel_formats preprocess",
+    "trt",
     "backends labelled sinks sources stages tasks",
     "pipeline",
     "model golden inspection running verification doctor commands",
@@ -189,7 +190,7 @@ def test_the_packages_are_those_of_the_tree():
 def test_data_files_are_installed():
     listed = pyproject()["tool"]["setuptools"]["package-data"]
     for package, patterns in listed.items():
-        folder = ROOT / package.replace(".", "/")
+        folder = MODULES[package].parent
         for pattern in patterns:
             assert list(folder.glob(pattern)), f"{package} has no {pattern}"
     assert "py.typed" in listed["edgevision"]

@@ -121,6 +121,8 @@ def watched(session):
     seen = SimpleNamespace(busy=set(), slots=0, attached=0)
 
     class Slot:
+        device_ns = None
+
         def __init__(self, slot):
             self._slot, self.rows = slot, slot.rows
             seen.slots += 1

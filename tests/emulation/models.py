@@ -14,7 +14,7 @@ from edgevision import presets
 from edgevision.metadata import KEY, variant_metadata
 from edgevision.spec import InputSpec, ModelSpec, OutputSpec
 
-__all__ = ["bright", "squares", "with_spec"]
+__all__ = ["bright", "shown", "squares", "with_spec"]
 
 _NAMES = "{0: 'red', 1: 'green', 2: 'blue'}"
 
@@ -97,6 +97,30 @@ def bright(path: Path) -> Path:
         [("image", TensorProto.FLOAT, [1, 3, 8, 8])],
         [("places", TensorProto.INT64, [4, "found"]), ("scores", TensorProto.FLOAT, [1, 3])],
         {"limit": np.float32(100)},
+        {KEY: own},
+    )
+
+
+def shown(path: Path, *, roi: bool = False, reshaped: bool = False) -> Path:
+    """Classifies a picture of 64×64 by its mean colour: by way of RoiAlign, or of a shape that is an input."""
+    node = helper.make_node
+    spec = InputSpec((64, 64), resize="stretch")
+    classes = OutputSpec("softmax", {"activation": "none"})
+    own = variant_metadata("fp32", "fp32", ModelSpec("classify", spec, classes, ("r", "g", "b")))
+    inputs = [("image", TensorProto.FLOAT, [1, 3, 64, 64])]
+    if reshaped:
+        inputs.append(("shape", TensorProto.INT64, [4]))
+    first = "RoiAlign" if roi else "Reshape" if reshaped else "Identity"
+    more = {"RoiAlign": ["whole", "zeros"], "Reshape": ["shape"], "Identity": []}[first]
+    return _save(
+        path,
+        [
+            node(first, ["image", *more], ["seen"]),
+            node("ReduceMean", ["seen"], ["scores"], axes=[2, 3], keepdims=0),
+        ],
+        inputs,
+        [("scores", TensorProto.FLOAT, [1, 3])],
+        {"whole": np.array([[0, 0, 64, 64]], np.float32), "zeros": np.array([0])} if roi else {},
         {KEY: own},
     )
 

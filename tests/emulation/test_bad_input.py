@@ -76,13 +76,21 @@ def make(gpu: Gpu, model: Path, *keys: str) -> Path:
         ("cuInit:34@1", "the CUDA toolkit's stub of a driver"),
         ("cuInit:100@1", "the driver sees no GPU"),
         ("cuInit:803@1", "of different versions"),
-        ("cuInit:804@1", "the driver is too old for this CUDA"),
+        ("cuInit:804@1", "the CUDA compatibility library"),
         ("cuInit:999@1", "the NVIDIA driver does not start"),
     ],
 )
 def test_a_driver_that_does_not_start(refused: Callable[..., str], faults: str, said: str) -> None:
     text = refused(said=said, settings=Settings(faults=faults))
     assert "--backend ort runs without a GPU" in text
+
+
+def test_a_gpu_that_another_process_has_to_itself(
+    gpu: Gpu, refused: Callable[..., str], model: Path
+) -> None:
+    make(gpu, model)
+    settings = Settings(faults="cuDevicePrimaryCtxRetain:46@1")
+    assert "--backend ort" in refused(said="taken by another process", settings=settings)
 
 
 def test_a_driver_that_is_too_old(refused: Callable[..., str]) -> None:
@@ -196,6 +204,34 @@ def test_engines_may_lie_elsewhere(gpu: Gpu, model: Path, image: Path, tmp_path:
         "run", model, image, "--backend", "trt", "--engine-dir", tmp_path / "elsewhere"
     )
     assert ended.outcome.returncode == 0, ended.err
+    ended.clean()
+
+
+def test_engines_with_plugins_find_them(gpu: Gpu, tmp_path: Path) -> None:
+    """TensorRT makes a plugin of RoiAlign when it builds, and has to be told to have plugins when it loads."""
+    import models
+
+    code = """
+import sys
+from scenes import on_gpu, square, tell
+with on_gpu(sys.argv[1]) as model:
+    tell(label=model(square(2)).class_ids.tolist())
+"""
+    ended = gpu.run(code, models.shown(tmp_path / "model.onnx", roi=True))
+    assert ended.outcome.returncode == 0, ended.err
+    ended.clean()
+
+
+def test_a_shape_that_is_an_input_is_refused(gpu: Gpu, tmp_path: Path, image: Path) -> None:
+    import models
+
+    model = models.shown(tmp_path / "model.onnx", reshaped=True)
+    make(gpu, model)
+    ended = gpu.command("run", model, image, "--backend", "trt")
+    assert ended.outcome.returncode == 1
+    assert "'shape' is a shape, not data" in ended.err
+    assert "--backend ort runs it" in ended.err
+    assert "Traceback" not in ended.err
     ended.clean()
 
 

@@ -17,7 +17,7 @@ RUNS = """
 import sys
 from edgevision.errors import EdgevisionError
 from scenes import on_gpu, square, tell
-errors, frames, closed = [], 0, False
+errors, frames, closed, note = [], 0, False, ""
 try:
     with on_gpu(sys.argv[1], hint=(sys.argv[2:] or ["latency"])[0]) as model:
         for number in range(8):
@@ -29,10 +29,11 @@ try:
                 errors.append([str(error), error.problem, error.hint])
                 if len(errors) > 2:
                     break
+        note = model.executed.note
     closed = True
 except EdgevisionError as error:
     errors.append([str(error), error.problem, error.hint])
-tell(errors=errors, frames=frames, closed=closed)
+tell(errors=errors, frames=frames, closed=closed, note=note)
 """
 
 
@@ -52,7 +53,7 @@ def in_one_line(ended: Ended) -> str:
 @pytest.mark.parametrize(
     ("fault", "doing"),
     [
-        ("cuMemAlloc_v2:2@1", "exhausted|refuses"),
+        ("cuMemAlloc_v2:2@1", "exhausted"),
         ("cuMemAlloc_v2:2@3", "exhausted"),
         ("cuMemAlloc_v2:2@5", "exhausted"),
         ("cuMemHostAlloc:2@1", "page-locked memory"),
@@ -91,6 +92,8 @@ def test_memory_that_is_short_once_does_no_harm(gpu: Gpu, squares: Path) -> None
         ("kernel:700@1x1", "memory that is not its own"),
         ("copy:700@4x1", "memory that is not its own"),
         ("kernel:719@3x1", "a kernel on the GPU failed"),
+        ("kernel:718@2x1", "ran out of its code"),
+        ("kernel:714@1x1", "stack on the GPU is damaged"),
         ("cuGraphLaunch:719@3x1", "a kernel on the GPU failed"),
         ("cuEventSynchronize:214@3x1", "uncorrectable error"),
         ("cuMemcpyHtoDAsync_v2:46@3x1", "cannot be used any more"),
@@ -130,6 +133,39 @@ def test_where_a_capture_fails_frames_are_run_without_a_graph(
     ended.clean()
     assert (ended.told["errors"], ended.told["frames"]) == ([], 8)
     assert "cuGraphLaunch" not in ended.outcome.report["calls"]
+    assert ended.told["note"].startswith("no CUDA graph: "), "and that is told"
+
+
+def test_each_refusal_of_tensorrt_has_its_own_reason(gpu: Gpu, squares: Path) -> None:
+    """What was said before, or in another thread, is not the reason of this one."""
+    code = """
+import sys, threading
+from edgevision.errors import BackendError
+from scenes import on_gpu, tell
+told = []
+with on_gpu(sys.argv[1]) as model:
+    log = model.session._loaded.log
+    say = lambda text: log.logger.log(log.logger.Severity.ERROR, text)
+    def refused():
+        with model.session.attach():
+            return str(log.refusal("a run"))
+    say("Cuda Runtime (out of memory)")
+    told.append(refused())
+    say("something else")
+    told.append(refused())
+    other = threading.Thread(target=say, args=("of another camera",))
+    other.start()
+    other.join()
+    told.append(refused())
+tell(told=told)
+"""
+    ended = gpu.run(code, squares)
+    ended.clean()
+    first, second, third = ended.told["told"]
+    assert "memory is exhausted" in first
+    assert "something else" in second
+    assert "memory" not in second
+    assert "TensorRT does not say why" in third
 
 
 ANOTHER = """

@@ -302,3 +302,69 @@ def test_the_command_line_runs_on_it_and_says_that_it_is_emulated(
     assert ended.outcome.returncode == 0, ended.err
     assert "on emulated CUDA device" in ended.err
     assert "5 frames" in ended.out
+
+
+FORMATS = """
+import sys
+import cv2
+import numpy as np
+from edgevision.pixel_formats import to_bgr
+from scenes import differences, frames, on_cpu, on_gpu, tell
+
+class Formatted:
+    live, problems = False, []
+
+    def __init__(self, images, format):
+        self.images, self.format = images, format
+
+    def open(self):
+        self.left = iter(self.images)
+
+    def read(self, into):
+        into.format, into.image = self.format, next(self.left, None)
+        return into.image is not None
+
+    def cancel(self):
+        pass
+
+    def close(self):
+        pass
+
+def nv12(bgr):
+    height, width = bgr.shape[:2]
+    planar = cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_I420)
+    u, v = planar[height:].reshape(2, height // 2, width // 2)
+    return np.vstack([planar[:height], np.dstack([u, v]).reshape(height // 2, width)])
+
+def yuyv(bgr):
+    y, u, v = cv2.split(cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV))
+    return np.dstack([y, np.where(np.arange(bgr.shape[1]) % 2, np.roll(v, 1, 1), u)])
+
+with on_cpu(sys.argv[1]) as reference:
+    taken = [(f.image.copy(), len(r)) for f, r in reference.stream(frames(sys.argv[2], 4))]
+pictures, wrong, found = [image for image, _ in taken], [], sum(count for _, count in taken)
+made = {"nv12": nv12, "yuyv": yuyv, "gray": lambda bgr: cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)}
+settings = eval(sys.argv[3])
+with on_gpu(sys.argv[1], **settings) as model, on_cpu(sys.argv[1]) as reference:
+    formats = sorted(model.session.formats)
+    for format, make in made.items():
+        images = [make(picture) for picture in pictures]
+        plain = [to_bgr(image, format, np.empty((0, 0, 3), np.uint8)) for image in images]
+        ours, theirs = model.stream(Formatted(images, format)), reference.stream(Formatted(plain, "bgr"))
+        for (_, result), (_, wanted) in zip(ours, theirs, strict=True):
+            wrong += [f"{format}: {what}" for what in differences(result, wanted, threshold=0.35)]
+            assert len(wanted) > 2, format
+tell(wrong=wrong, formats=formats)
+"""
+
+
+@pytest.mark.parametrize("preprocess", ["gpu", "cpu"])
+def test_frames_of_any_format_give_what_they_give_as_bgr(
+    gpu: Gpu, nanodet: Path, test_data: Path, preprocess: str
+) -> None:
+    ended = gpu.run(FORMATS, nanodet, test_data / "video/vtest.avi", {"preprocess": preprocess})
+    assert ended.outcome.returncode == 0, ended.err
+    ended.clean()
+    assert ended.told["wrong"] == []
+    kernel = ["bgr", "gray", "nv12", "yuyv"]
+    assert ended.told["formats"] == (kernel if preprocess == "gpu" else ["bgr"])

@@ -76,6 +76,21 @@ def test_a_value_that_does_not_fit_is_refused(open_in, models, engine, name, val
 
 
 @COMPUTING
+def test_a_picture_after_a_value_is_padded_anew(open_in, models, run, engine):
+    """A value covers the padding, too, which is else written once."""
+    session = open_in(engine, models.detector)
+    wide = np.full((32, 64, 3), 200, np.uint8)
+    slot = session.slot()
+    expected = {name: value.copy() for name, value in run(slot, wide).items()}
+    shape = tuple(int(dim) for dim in next(iter(session.inputs.values())).shape)
+    slot.put(next(iter(session.inputs)), np.ones(shape, np.float32))
+    slot.submit()
+    slot.wait()
+    for name, value in run(slot, wide).items():
+        np.testing.assert_array_equal(value, expected[name])
+
+
+@COMPUTING
 def test_rows_of_a_batch(open_in, models, draw_square, engine):
     slot = open_in(engine, models.batched).slot()
     assert slot.rows == 2

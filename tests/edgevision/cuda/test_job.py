@@ -163,6 +163,7 @@ def test_what_the_kernel_cannot_do_is_said(fields, reason):
         ("bgr", (80, 100, 3), Pixels("bgr", 100, 80, 300)),
         ("bgr", (1, 1, 3), Pixels("bgr", 1, 1, 3)),
         ("nv12", (120, 100), Pixels("nv12", 100, 80, 100, 8000)),
+        ("gray", (81, 101), Pixels("gray", 101, 81, 101)),
         ("yuyv", (81, 100, 2), Pixels("yuyv", 100, 81, 200)),
     ],
 )
@@ -221,3 +222,22 @@ def test_what_is_no_frame_is_refused(format, image):
 def test_a_layout_that_cannot_be_is_refused(fields):
     with pytest.raises(DataError, match="no frame"):
         Pixels(*fields)
+
+
+def test_a_tensor_that_the_kernel_cannot_count_is_refused():
+    """Its elements are counted in 32 bits: a larger one would be written somewhere else."""
+    spec = InputSpec(multiple_of=32)
+    Job(spec, (26752, 26752))
+    with pytest.raises(DataError, match="too large"):
+        Job(spec, (26784, 26784))
+
+
+def test_a_region_that_is_refused_leaves_the_record_as_it_was():
+    job = Job(InputSpec((48, 64)), (48, 64))
+    job.fill(Pixels.packed("bgr", 100, 80))
+    before, changes = job.record.tobytes(), job.changes
+    with pytest.raises(DataError, match="too far"):
+        job.fill(
+            Pixels.packed("bgr", 90, 70), Affine(np.array([[1, 0, 0], [0, 1, 1e9]], float), 9, 9)
+        )
+    assert (job.record.tobytes(), job.changes) == (before, changes)

@@ -265,10 +265,23 @@ def test_a_real_frame_as_nv12_looks_like_the_frame(kernel, real_frames):
         assert np.abs(ours - theirs).mean() * 255 < 4
 
 
-@pytest.mark.parametrize("format", ["bgr", "nv12", "yuyv"])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (91, 71), (480, 640)], ids=str)
+@pytest.mark.parametrize("colour", ["rgb", "gray"])
+@pytest.mark.parametrize("resize", RESIZES)
+def test_grey_frames_are_what_they_are_as_bgr(kernel, noise, shape, colour, resize):
+    image = noise(*shape)
+    spec = InputSpec(size=(64, 48), resize=resize, **{**PLAIN, "colour": colour})
+    ours, back = kernel.load(spec, image, format="gray")
+    theirs, expected = by_the_cpu(spec, cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
+    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(back.to_source, expected.to_source)
+
+
+@pytest.mark.parametrize("format", ["bgr", "nv12", "yuyv", "gray"])
 @pytest.mark.parametrize("extra", [1, 2, 61])
 def test_padded_rows_are_read_and_what_is_between_them_is_not(kernel, noise, format, extra):
-    shape = {"bgr": (90, 70, 3), "nv12": (135, 70), "yuyv": (90, 70, 2)}[format]
+    shapes = {"bgr": (90, 70, 3), "nv12": (135, 70), "yuyv": (90, 70, 2), "gray": (90, 70)}
+    shape = shapes[format]
     spec = InputSpec(size=(64, 48))
     tight = noise(*shape)
     expected, _ = kernel.load(spec, tight, format=format, region=Affine.crop(-3, -5, 200, 200))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import threading
 
 import pytest
@@ -39,9 +40,11 @@ def pc(patient):
         ("36.4.0", "6.1"),
         ("36.4.3", "6.2"),
         ("36.4.7", "6.2.1"),
+        ("36.5.0", "6.2.2"),
         ("38.2.1", "7.0"),
         ("38.4.0", "7.1"),
         ("39.2.0", "7.2"),
+        ("39.2.1", "7.2.1"),
         ("36.40.0", None),
         ("41.0.0", None),
         ("", None),
@@ -91,6 +94,7 @@ def test_a_jetpack_before_6_1_is_a_problem(orin, major, revision, fix):
     [
         ("nvidia,p3509-0000+p3767-0001\0nvidia,tegra234", "orin-nx-8gb"),
         ("nvidia,p2822-0000+p2888-0004\0nvidia,tegra194", "agx-xavier"),
+        ("nvidia,p4071-0000+p3834-0000\0nvidia,p3834-0000\0nvidia,tegra264", "thor-t4000"),
         ("nvidia,p9999-0000\0nvidia,tegra999", None),
         ("raspberrypi,5-model-b\0brcm,bcm2712", None),
     ],
@@ -350,6 +354,15 @@ def test_a_file_in_the_folder_s_place_is_not_writable(pc):
     assert pc.examine()["disk"].facts["cache"]["writable"] is False
 
 
+def test_a_folder_that_cannot_even_be_looked_for_is_a_problem_with_a_fix(pc):
+    # The system refuses so long a name, as it refuses to look into a folder that this user may not enter.
+    folder = pc.root / "srv/my engines" / ("x" * 300)
+    pc.folders = {"engines": folder}
+    pc.closed = {""}
+    (fix,) = pc.problems()["disk"]
+    assert shlex.split(fix)[-1] == str(folder)
+
+
 # -- Cameras
 
 
@@ -374,8 +387,8 @@ def test_a_csi_camera_needs_nvidia_s_service(orin):
 # -- Engines
 
 
-def engine(folder, cc="8.7", l4t="36.4.4"):
-    key = EngineKey("tensorrt", "10.3.0", cc, "linux", "aarch64", l4t, "0" * 64, "input=1x3x8x8")
+def engine(folder, cc="8.7", l4t="36.4.4", library="tensorrt", version="10.3.0"):
+    key = EngineKey(library, version, cc, "linux", "aarch64", l4t, "0" * 64, "input=1x3x8x8")
     one = Engine(folder / f"a-{cc}-{l4t}.engine", key, "0" * 64, 4, "int8-trt")
     one.path.write_bytes(b"plan")
     one.path.with_suffix(".json").write_text(json.dumps(one.to_dict()))
@@ -394,6 +407,15 @@ def test_engines_are_compared_with_this_device_by_their_keys(orin):
         "a-8.7-36.4.3.engine": "rebuild needed",
     }
     assert found.state == "advice", "they may be for other devices"
+
+
+def test_an_engine_is_compared_with_the_library_that_built_it(orin):
+    folder = orin.root / "srv/engines"
+    folder.mkdir(parents=True)
+    engine(folder, library="tensorrt-rtx", version="1.7.1.116")
+    orin.answers["tensorrt_rtx"] = {"facts": {"version": "1.7.1.116"}}
+    orin.folders = {"engines": folder}
+    assert orin.examine()["engines"].facts["engines"][0]["status"] == "ok"
 
 
 def test_engines_without_a_gpu_to_compare_with_are_only_counted(pc):

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 from collections import deque
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from threading import get_ident
 from typing import Any
 
+from edgevision.cuda.failures import exhausted
 from edgevision.errors import BackendError, DependencyError
 from edgevision.spec import TensorSpec
 from edgevision.text import printable
 
-__all__ = ["Library", "Log", "installed_libraries", "tensor_specs"]
+__all__ = ["Library", "Log", "installed_libraries", "is_installed", "log_of", "tensor_specs"]
 
 #: Module → name in an engine's key. The wheels of TensorRT-RTX bring only the second of its names.
 _MODULES = {
@@ -25,6 +30,8 @@ _MODULES = {
 }
 #: The oldest with strongly typed networks that JetPack has (6.1).
 _OLDEST = (10, 3)
+#: Complaints of all threads together.
+_LINES_KEPT = 32
 _DTYPES = {
     "FLOAT": "float32",
     "HALF": "float16",
@@ -54,6 +61,9 @@ class Library:
 class Log:
     """Collects what TensorRT complains of: its functions return None or False, and the reason is in the log.
 
+    TensorRT has one logger in a process, the first it is given, and uses it for as long as anything of TensorRT is
+    alive: take `log_of`. Each thread reads what was said in it.
+
     Args:
         module: TensorRT.
 
@@ -62,7 +72,7 @@ class Log:
     """
 
     def __init__(self, module: Any) -> None:
-        lines: deque[str] = deque(maxlen=8)
+        lines: deque[tuple[int, str]] = deque(maxlen=_LINES_KEPT)
 
         class Logger(module.ILogger):  # type: ignore[misc]
             def __init__(self) -> None:
@@ -70,7 +80,7 @@ class Log:
 
             def log(self, severity: Any, msg: str) -> None:
                 if severity.name in ("ERROR", "INTERNAL_ERROR"):
-                    lines.append(msg)
+                    lines.append((get_ident(), msg))
 
         self._lines = lines
         self.logger = Logger()
@@ -78,15 +88,44 @@ class Log:
     @property
     def out_of_memory(self) -> bool:
         """Whether a complaint says so."""
-        return any("out of memory" in ln.lower() or "OutOfMemory" in ln for ln in self._lines)
+        return any("out of memory" in ln.lower() or "OutOfMemory" in ln for ln in self._own())
 
     def take(self) -> str:
         """The first complaint since the last call, in one line; the others mostly follow from it."""
-        lines = [" ".join(line.split()) for line in self._lines]
-        self._lines.clear()
+        lines = [" ".join(line.split()) for line in self._own()]
+        for entry in tuple(self._lines):
+            if entry[0] == get_ident():
+                self._lines.remove(entry)
         # "[defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)"
         plain = re.sub(r"\[\w+\.(cpp|cu|h)::\S*?::\d+\] ", "", lines[0]) if lines else ""
         return printable(plain[:300]) or "TensorRT does not say why"
+
+    def refusal(self, what: str, hint: str = "") -> BackendError:
+        """What a None or False of TensorRT means."""
+        full, reason = self.out_of_memory, self.take()
+        if full:
+            return exhausted(f"TensorRT was asked for {what}")
+        return BackendError(f"TensorRT refuses {what}", received=reason, hint=hint)
+
+    def _own(self) -> list[str]:
+        thread = get_ident()  # the copy is made in one step: other threads go on writing
+        return [line for told_in, line in tuple(self._lines) if told_in == thread]
+
+
+@cache
+def log_of(module: Any) -> Log:
+    """The log of an imported TensorRT, kept for ever."""
+    return Log(module)
+
+
+def is_installed(name: str) -> bool:
+    """Whether a library's module is there; nothing is imported, for that may crash where no driver works.
+
+    Args:
+        name: ``tensorrt`` or ``tensorrt-rtx``.
+    """
+    modules = [module for module, title in _MODULES.items() if title == name]
+    return any(module in sys.modules or find_spec(module) is not None for module in modules)
 
 
 def installed_libraries() -> list[Library]:

@@ -12,12 +12,12 @@ from statistics import median
 
 import numpy as np
 
-from edgevision.backends._trt_engine import Loaded
-from edgevision.backends._trt_lane import Lane, Settings, free_lane, make_lane
 from edgevision.cuda.context import PrimaryContext
 from edgevision.errors import BackendError
 from edgevision.preprocess import tensor_size
 from edgevision.spec import TensorSpec
+from edgevision.trt.engine import Loaded
+from edgevision.trt.lane import Lane, Settings, free_lane, make_lane
 
 __all__ = ["faster_mapped"]
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from edgevision.backends._trt_engine import Loaded
-from edgevision.backends._trt_inputs import Inputs
-from edgevision.backends._trt_library import Log
-from edgevision.backends._trt_outputs import Outputs
 from edgevision.cuda.context import PrimaryContext
 from edgevision.cuda.driver import call
-from edgevision.cuda.failures import checked, exhausted, explaining, forget_frames, lost
+from edgevision.cuda.failures import checked, explaining, forget_frames, lost
 from edgevision.cuda.graph import Replay
 from edgevision.cuda.kernel import Kernel
 from edgevision.cuda.library import pycuda_driver
 from edgevision.cuda.timing import Marks
-from edgevision.errors import BackendError
 from edgevision.spec import InputSpec, TensorSpec
+from edgevision.trt.engine import Loaded
+from edgevision.trt.inputs import Inputs
+from edgevision.trt.library import Log
+from edgevision.trt.outputs import Outputs
 
 __all__ = ["Lane", "Settings", "free_lane", "make_lane"]
 
@@ -117,6 +117,7 @@ class Lane:
             loaded.library, self._context, loaded.outputs, mapped=settings.mapped
         )
         self._undo.append(self.outputs.close)
+        self.outputs.bind(self._context, self._take)
         self.replay = Replay(self._stream, note=self._no_graphs(settings))
         self._forget = self.replay.forget
 
@@ -130,8 +131,11 @@ class Lane:
             with explaining("a frame was given to the GPU"):
                 self._submit(rows)
         except BaseException:
-            if not lost():  # waits for what was given before the failure, which may be the GPU's
-                checked(call("cuCtxSynchronize"), "a frame was given to the GPU")
+            # Waits for what was given before the failure, which may be the GPU's. Not for the whole context: that
+            # stalls other cameras, and is forbidden while one of them captures.
+            if not lost():
+                handle = ctypes.c_void_p(int(self._stream.handle))
+                checked(call("cuStreamSynchronize", handle), "a frame was given to the GPU")
             raise
 
     def ended(self, timeout_s: float | None) -> bool:
@@ -190,11 +194,8 @@ class Lane:
 
     def _take(self, accepted: bool, what: str) -> None:
         """Raises what TensorRT says of a refusal."""
-        if accepted:
-            return
-        if self._log.out_of_memory:
-            raise exhausted(f"TensorRT was asked for {what}")
-        raise BackendError(f"TensorRT refuses {what}", received=self._log.take())
+        if not accepted:
+            raise self._log.refusal(what)
 
     def _no_graphs(self, settings: Settings) -> str:
         if not settings.graphs:

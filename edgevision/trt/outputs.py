@@ -5,15 +5,15 @@ An output whose size depends on the data is asked for by TensorRT while it runs,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.backends._trt_library import Library
 from edgevision.cuda.memory import Twin, aligned
 from edgevision.spec import TensorSpec
+from edgevision.trt.library import Library
 
 __all__ = ["Outputs"]
 
@@ -23,7 +23,7 @@ class Outputs:
 
     Args:
         library: TensorRT.
-        context: Its execution context, with the shapes of all inputs set; told where outputs go.
+        context: Its execution context, with the shapes of all inputs set; it is told where they are by `bind`.
         tensors: The engine's outputs.
         mapped: Whether the GPU writes into the host's memory in place.
 
@@ -42,23 +42,30 @@ class Outputs:
         places = {name: aligned(max(1, size)) for name, size in sizes.items()}
         self._block = Twin(sum(places.values()), mapped=mapped)
         self.arrays: dict[str, NDArray[Any]] = {}
+        self._offsets: dict[str, int] = {}
         offset = 0
         for name, size in sizes.items():
             part = self._block.host[offset : offset + size]
             self.arrays[name] = part.view(dtypes[name]).reshape(fixed[name])
-            context.set_tensor_address(name, self._block.address + offset)
+            self._offsets[name] = offset
             offset += places[name]
         self._open = {
             name: _open_output(library, dtypes[name]) for name in tensors if name not in fixed
         }
-        for name, output in self._open.items():
-            self.arrays[name] = np.zeros((0,), dtypes[name])
-            context.set_output_allocator(name, output)
+        self.arrays |= {name: np.zeros((0,), dtypes[name]) for name in self._open}
 
     @property
     def settled(self) -> bool:
         """Whether all sizes are known before a run, so that it can be captured."""
         return not self._open
+
+    def bind(self, context: Any, take: Callable[[bool, str], None]) -> None:
+        """Tells an execution context where the outputs go; ``take`` raises where it does not accept one."""
+        for name, offset in self._offsets.items():
+            accepted = context.set_tensor_address(name, self._block.address + offset)
+            take(accepted, f"the address of {name}")
+        for name, output in self._open.items():
+            take(context.set_output_allocator(name, output), f"an allocator for {name}")
 
     def download(self, stream: Any) -> None:
         """Copies what has a known size back to the host."""

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.backends._slot import image_input, no_input, put_value
 from edgevision.cuda.kernel import Kernel
 from edgevision.cuda.memory import Twin
 from edgevision.cuda.picture import KernelPictures
@@ -16,6 +15,7 @@ from edgevision.frame import Image
 from edgevision.geometry import Affine, Transform
 from edgevision.preprocess import Preprocessor
 from edgevision.spec import InputSpec, TensorSpec
+from edgevision.tensors import image_input, no_input, put_value
 
 __all__ = ["Inputs"]
 
@@ -136,6 +136,8 @@ class _Feed:
 
     def put(self, value: NDArray[Any]) -> None:
         put_value(self._tensor.name, value, self._host())
+        if self._loader is not None:
+            self._loader.forget()
         self._by_kernel, self._fresh = False, True
 
     def upload(self, stream: Any) -> None:

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgevision.backends._trt_library import Library, Log, tensor_specs
 from edgevision.cuda.driver import Gpu
 from edgevision.cuda.failures import explaining
-from edgevision.engines import Engine, find_engine, machine_facts, read_engine
+from edgevision.engines import Engine, build_command, find_engine, machine_facts, read_engine
 from edgevision.errors import BackendError
 from edgevision.jetson import l4t
 from edgevision.onnx_header import read_header
 from edgevision.spec import TensorSpec
 from edgevision.text import printable
+from edgevision.trt.library import Library, Log, log_of, tensor_specs
 from edgevision.variant import Variant
 
 __all__ = ["Loaded", "Profile", "chosen_engine", "load_engine"]
@@ -30,7 +30,7 @@ class Loaded:
 
     Attributes:
         library: What loaded it.
-        log: Where it complains.
+        log: Where TensorRT complains.
         runtime: TensorRT's runtime.
         engine: TensorRT's engine.
         inputs: By name, with the variant's symbols for open dimensions.
@@ -80,16 +80,16 @@ def load_engine(
         BackendError: It is damaged, not from here, or TensorRT refuses it.
     """
     plan = read_engine(engine, trust=trust)
-    log = Log(library.module)
+    log = log_of(library.module)
     with explaining("the engine was loaded"):
+        # As when it was built: the parser makes plugins of some operators.
+        if library.name == "tensorrt":
+            library.module.init_libnvinfer_plugins(log.logger, "")
         runtime = library.module.Runtime(log.logger)
         native = runtime.deserialize_cuda_engine(plan) if runtime is not None else None
     if native is None:
-        raise BackendError(
-            f"TensorRT refuses the engine {printable(engine.path.name)}",
-            received=log.take(),
-            hint="build it again: edgevision build --force",
-        )
+        name = printable(engine.path.name)
+        raise log.refusal(f"the engine {name}", _rebuild(variant))
     inputs, outputs = tensor_specs(library, native)
     _all_on_device(library, native, [*inputs, *outputs])
     header = read_header(variant.file)
@@ -110,7 +110,8 @@ def _all_on_device(library: Library, native: Any, tensors: Sequence[TensorSpec])
     """Shapes that a graph takes or gives as tensors lie on the host, where no slot has buffers."""
     host = library.module.TensorLocation.HOST
     for tensor in tensors:
-        if native.get_tensor_location(tensor.name) == host:
+        name = tensor.name
+        if native.get_tensor_location(name) == host or native.is_shape_inference_io(name):
             raise BackendError(
                 f"backend 'trt' cannot run this model: {printable(tensor.name)!r} is a shape, not data",
                 hint="--backend ort runs it",
@@ -124,8 +125,12 @@ def _same_tensors(engine: Engine, variant: Variant, written: set[str], found: se
             f"the engine {printable(engine.path.name)} is not of {variant.file.name}",
             received="inputs " + printable(", ".join(sorted(found))),
             expected=printable(", ".join(sorted(written))),
-            hint="build it again: edgevision build --force",
+            hint=_rebuild(variant),
         )
+
+
+def _rebuild(variant: Variant) -> str:
+    return f"build it again: {build_command(variant.file.parent, variant)} --force"
 
 
 def _named(tensor: TensorSpec, written: Mapping[str, TensorSpec]) -> TensorSpec:

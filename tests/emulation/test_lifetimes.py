@@ -1,0 +1,236 @@
+"""Who ends first: threads, generators, sessions and slots in any order, also by the collector, also while others work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from driver import Settings
+from program import Gpu
+
+HANDED_ON = """
+import sys, threading
+from scenes import frames, on_gpu
+model = on_gpu(sys.argv[1])
+stream = model.stream(frames(sys.argv[2], 6))
+found = []
+for _ in range(4):  # as run_in_executor does: each frame in a thread of its own
+    thread = threading.Thread(target=lambda: found.append(next(stream)[0].index))
+    thread.start()
+    thread.join()
+{end}
+print(found)
+"""
+
+
+@pytest.mark.parametrize(
+    "end", ["stream.close(); model.close()", "del stream; model.close()", "model.close()", ""]
+)
+def test_a_stream_may_be_handed_from_thread_to_thread(
+    gpu: Gpu, squares: Path, test_data: Path, end: str
+) -> None:
+    ended = gpu.run(HANDED_ON.replace("{end}", end), squares, test_data / "video/carphone.mp4")
+    assert ended.outcome.returncode == 0, ended.err
+    assert ended.out.strip() == "[0, 1, 2, 3]"
+    ended.clean()
+
+
+@pytest.mark.parametrize("order", ["session, slot", "slot, session"])
+def test_a_session_and_its_slots_that_are_garbage_together_are_freed_in_any_order(
+    gpu: Gpu, squares: Path, order: str
+) -> None:
+    """As after an exception that is kept: the collector calls finalizers in an order of its own."""
+    code = """
+import sys
+from scenes import on_gpu, square
+model = on_gpu(sys.argv[1])
+session, slot = model.session, model.session.slot()
+slot.load(square(2)); slot.submit(); slot.wait()
+for one in ({order}):
+    one._free()
+"""
+    ended = gpu.run(code.replace("{order}", order), squares)
+    assert ended.outcome.returncode == 0, ended.err
+    ended.clean()
+
+
+WHILE_IT_RUNS = """
+import sys, threading
+from edgevision.errors import BackendError
+from scenes import on_gpu, square, tell
+model, told, started = on_gpu(sys.argv[1]), [], threading.Event()
+
+def camera():
+    try:
+        while True:
+            assert model(square(2)).scores.max() > 0.9
+            started.set()
+    except BackendError as error:
+        told.append(error.problem)
+
+threads = [threading.Thread(target=camera, daemon={daemon}) for _ in range(1)]
+[t.start() for t in threads]
+started.wait(60)
+{end}
+"""
+
+
+def test_a_model_may_be_closed_while_another_thread_uses_it(gpu: Gpu, squares: Path) -> None:
+    end = "model.close()\n[t.join() for t in threads]\ntell(told=told)"
+    code = WHILE_IT_RUNS.replace("{end}", end).replace("{daemon}", "False")
+    ended = gpu.run(code, squares, settings=Settings(delay_us="300"))
+    assert ended.outcome.returncode == 0, ended.err
+    ended.clean()
+    assert ended.told == {"told": ["the model is closed"]}
+
+
+def test_a_program_may_end_while_a_daemon_thread_uses_a_model(gpu: Gpu, squares: Path) -> None:
+    code = WHILE_IT_RUNS.replace("{end}", "").replace("{daemon}", "True")
+    ended = gpu.run(code, squares, settings=Settings(delay_us="300"))
+    assert ended.outcome.returncode == 0, ended.err
+    assert ended.outcome.violations == []
+    assert ended.tensorrt["violations"] == []
+    assert ended.outcome.report["primary_context_references"] == 0
+
+
+LOAD_FAILS = """
+import sys
+import numpy as np
+from edgevision.errors import DataError
+from edgevision.geometry import Affine
+from scenes import on_gpu, report, square, tell
+far = Affine(np.array([[1.0, 0, 1e9], [0, 1.0, 0]]), 64, 64)
+side, first, told, kernels = int(sys.argv[2]), int(sys.argv[3]), [], []
+
+def run():
+    before = report()["operations"]["kernel"]
+    slot.submit()
+    told.append(float(slot.wait()["output0"][0, 4].max()))
+    kernels.append(report()["operations"]["kernel"] - before)
+
+with on_gpu(sys.argv[1]) as model:
+    slot = model.session.slot()
+    for _ in range(first):
+        slot.load(square(2))
+        run()
+    slot.load(square(2))
+    try:
+        slot.load(np.zeros((side, side, 3), np.uint8), region=far)
+    except DataError as error:
+        told.append(error.problem)
+    run(), run(), run()
+    slot.load(square(2))
+    run()
+    del slot
+tell(told=told, kernels=kernels)
+"""
+
+
+@pytest.mark.parametrize("first", [0, 3])
+@pytest.mark.parametrize(("side", "kept"), [(900, False), (20, True)])
+def test_a_load_that_failed_leaves_the_picture_before_it_or_none(
+    gpu: Gpu, squares: Path, side: int, kept: bool, first: int
+) -> None:
+    """Where memory had to grow for it, the picture is lost, and the kernel is not told what was never written."""
+    ended = gpu.run(LOAD_FAILS, squares, side, first)
+    assert ended.outcome.returncode == 0, ended.err
+    ended.clean()
+    told, kernels = ended.told["told"], ended.told["kernels"]
+    assert told[first] == "the region lies too far from the frame"
+    assert kernels == [1] * first + [int(kept)] * 3 + [1]
+    assert told[-1] == 1.0
+    if kept:
+        assert told[first + 1 :] == [1.0] * 4
+
+
+def test_rows_that_were_never_loaded_are_zeros(gpu: Gpu, tmp_path: Path) -> None:
+    import models
+
+    code = """
+import sys
+import numpy as np
+from scenes import on_cpu, on_gpu, square, tell
+with on_gpu(sys.argv[1]) as model, on_cpu(sys.argv[1]) as reference:
+    found = []
+    for m in (model, reference):
+        slot = m.session.slot()
+        slot.load(square(2), row=1)
+        slot.submit()
+        found.append(slot.wait()["output0"].copy())
+tell(same=bool(np.array_equal(*found)), shape=found[0].shape)
+"""
+    ended = gpu.run(code, models.squares(tmp_path / "two.onnx", rows=2))
+    ended.clean()
+    assert ended.told == {"same": True, "shape": [2, 7, 49]}
+
+
+BESIDE = """
+import sys, threading
+from edgevision.errors import BackendError
+from scenes import on_gpu, square, tell
+wrong, done = [], threading.Event()
+
+def failing():
+    with on_gpu(sys.argv[1]) as model:
+        slot = model.session.slot()
+        lane, take = slot._lane, []
+        lane.inputs.upload = lambda stream: (_ for _ in ()).throw(BackendError("as told"))
+        while not done.is_set():
+            slot.load(square(1))
+            try:
+                slot.submit()
+            except BackendError as error:
+                take.append(error.problem)
+        wrong.extend(set(take) - {"as told"})
+        del slot, lane
+
+def capturing():
+    try:
+        for _ in range(6):
+            with on_gpu(sys.argv[1]) as model:
+                for _ in range(4):
+                    model(square(2))
+                notes.append(model.executed.note)
+    finally:
+        done.set()
+
+notes = []
+threads = [threading.Thread(target=one) for one in (failing, capturing)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+tell(wrong=wrong, notes=notes)
+"""
+
+
+def test_a_camera_that_fails_does_not_spoil_what_another_captures(gpu: Gpu, squares: Path) -> None:
+    ended = gpu.run(BESIDE, squares, settings=Settings(delay_us="50"))
+    assert ended.outcome.returncode == 0, ended.err
+    ended.clean()
+    assert ended.told == {"wrong": [], "notes": [""] * 6}
+    assert "cuCtxSynchronize" not in ended.outcome.report["calls"]
+
+
+def test_the_log_outlives_the_model_that_made_it(gpu: Gpu, squares: Path) -> None:
+    """TensorRT keeps the first logger of a process for as long as anything of it is alive, and no reference to it."""
+    code = """
+import gc, sys
+from edgevision.errors import BackendError
+from scenes import on_gpu, square, tell
+first = on_gpu(sys.argv[1])
+second = on_gpu(sys.argv[1])
+first.close()
+del first
+gc.collect()
+slot = second.session.slot()
+slot._lane._context.set_input_shape = lambda *a: False
+try:
+    slot._lane._context._runtime._complain("second complains")
+    slot._lane._take(False, "a run")
+except BackendError as error:
+    tell(received=error.received)
+del slot
+second.close()
+"""
+    ended = gpu.run(code, squares)
+    ended.clean()
+    assert ended.told == {"received": "second complains"}
