@@ -7,69 +7,92 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgevision.commands import engine_options, split_classes
+from edgevision.benchmarks.compare.options import VS, bench_in_turns, vs_asked, vs_options
+from edgevision.benchmarks.options import AXES, matrix_options, plans_of, scenario_options
+from edgevision.commands import result_options, split_classes
 
 if TYPE_CHECKING:
+    from edgevision.benchmarks.plan import Plan
     from edgevision.progress import Progress
 
 __all__ = ["bench"]
 
 #: The run was made, and its numbers must not be quoted.
 _INVALID = 3
+#: Parameters that `edgevision.benchmarks.plan.Plan` takes, by its names.
+_PLAN = (
+    "min_queries",
+    "warmup",
+    "cooldown",
+    "samples_per_query",
+    "target_qps",
+    "latency_bound_ms",
+    "seed",
+    "fps",
+    "cameras",
+)
+
+
+def _show_schema(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:
+    if asked:
+        from edgevision.benchmarks.schema import schema_text
+
+        click.echo(schema_text(), nl=False)
+        ctx.exit()
 
 
 @click.command(context_settings={"show_default": False})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("source", required=False)
+@scenario_options
+@matrix_options
+@result_options
+@vs_options
 @click.option(
-    "--scenario",
-    type=click.Choice(["single-stream"]),
-    default="single-stream",
-    show_default=True,
-    help="How work is sent: single-stream sends the next frame when one is done.",
-)
-@click.option("--inference-only", is_flag=True, help="Time only the engine, on one loaded frame.")
-@click.option(
-    "--duration",
-    type=click.FloatRange(0),
-    default=10.0,
+    "--timeout",
+    type=click.FloatRange(1),
+    default=300.0,
     show_default=True,
     metavar="S",
-    help="Run for at least so many seconds …",
+    help="Give up on one of several configurations that shows no sign of life for so long.",
 )
 @click.option(
-    "--min-queries",
-    type=click.IntRange(1),
-    default=100,
-    show_default=True,
-    metavar="N",
-    help="… and at least so many frames.",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="Write the record (of several configurations: all of them) here.",
 )
 @click.option(
-    "--warmup",
-    type=click.IntRange(0),
-    default=10,
-    show_default=True,
-    metavar="N",
-    help="Frames that come first and are not counted.",
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Add each record to DIR/records.jsonl, and write report.html, report.md and records.csv.",
 )
-@engine_options
 @click.option(
-    "--output", type=click.Path(path_type=Path), metavar="FILE.json", help="Write the record here."
+    "--resume", is_flag=True, help="What DIR/records.jsonl holds of this call is not run again."
 )
 @click.option("--force", is_flag=True, help="Overwrite an output that exists.")
 @click.option(
     "--json", "as_json", is_flag=True, help="The record as JSON on stdout, in place of the table."
 )
+@click.option(
+    "--schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_schema,
+    help="Show the JSON schema of records and exit.",
+)
 def bench(
     model: Path,
     source: str | None,
-    scenario: str,
+    scenario: tuple[str, ...],
     inference_only: bool,
     duration: float,
-    min_queries: int,
-    warmup: int,
+    timeout: float,
     output: Path | None,
+    report: Path | None,
+    resume: bool,
     force: bool,
     as_json: bool,
     **options: Any,
@@ -80,25 +103,58 @@ def bench(
     SOURCE  clip.mp4 · photos/ · photo.jpg · synthetic://shapes?size=1280x720
             left out: the bundle's golden frames, from memory
 
+    Several values of --precision, --variant, --backend, --compute, --batch, --size, --threads, --hint or
+    --scenario, joined by commas, are measured in all combinations, each in a process of its own.
+
     A source that ends is opened again. A percentile that takes more frames is not shown.
     Ctrl-C ends the run; its record is marked INVALID.
 
-    Exit status: 0 valid, 1 failed, 2 usage, 3 the run is INVALID, 130/143 interrupted.
+    Exit status: 0 valid, 1 failed, 2 usage, 3 a run is INVALID or --max-regression was exceeded,
+    130/143 interrupted.
     """
+    from edgevision.sinks import claim
+
+    options["classes"] = split_classes(options["classes"])
+    given = {"duration_s": duration, **{name: options.pop(name) for name in _PLAN}}
+    plans = plans_of(scenario, inference_only, given)
+    axes = {name: options.pop(name) for name in AXES}
+    if resume and report is None:
+        raise click.UsageError("--resume goes on with what a --report DIR holds: name it")
+    vs = {name: options.pop(name) for name in VS}
+    if vs_asked(vs):
+        return bench_in_turns(
+            model, source, plans, axes, options, vs, (output, report), force=force, as_json=as_json
+        )
+    if output is not None:
+        claim(output, force=force)
+    several = len(plans) > 1 or any(len(values or ()) > 1 for values in axes.values())
+    if report is None and not several:
+        single = {name: values[0] if values else None for name, values in axes.items()}
+        return _bench_here(model, source, plans[0], {**single, **options}, output, force, as_json)
+    from edgevision.benchmarks.matrix.call import Call, bench_matrix
+
+    call = Call(model, source, plans, axes, options, timeout, output, report, resume, force)
+    return bench_matrix(call, as_json=as_json)
+
+
+def _bench_here(
+    model: Path,
+    source: str | None,
+    plan: Plan,
+    options: dict[str, Any],
+    output: Path | None,
+    force: bool,
+    as_json: bool,
+) -> int:
+    """One configuration, in this process: it is as fresh as a child would be."""
     from edgevision.benchmarks.record import json_text, write_record
-    from edgevision.benchmarks.report import report_text
+    from edgevision.benchmarks.report.text import report_text
     from edgevision.benchmarks.run import benchmark
-    from edgevision.benchmarks.terms import Plan
     from edgevision.preprocess import one_thread
     from edgevision.progress import Progress
     from edgevision.signals import Stop
-    from edgevision.sinks import claim
 
     one_thread()
-    if output is not None:
-        claim(output, force=force)
-    plan = Plan(scenario, inference_only, duration, min_queries, warmup)
-    options["classes"] = split_classes(options["classes"])
     with Stop() as stop, Progress(quiet=as_json) as progress:
         record = benchmark(
             model, source, plan, stop, tell=lambda part: _tell(progress, part), **options

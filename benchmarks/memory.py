@@ -36,6 +36,7 @@ class MemorySource:
         self.problems: list[str] = []
 
     def open(self) -> SourceInfo:
+        self._cancelled = False
         height, width = self._images[0].shape[:2]
         return SourceInfo(self._uri, width, height, 0.0, len(self._images))
 

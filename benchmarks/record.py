@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,22 @@ from edgevision.errors import OutputError
 from edgevision.percentiles import summary_ms
 from edgevision.sinks import claim
 
-__all__ = ["SCHEMA", "Record", "json_text", "write_record"]
+__all__ = [
+    "SCHEMA",
+    "STATUSES",
+    "Record",
+    "data_text",
+    "json_text",
+    "record_from_json",
+    "write_record",
+    "write_text",
+]
 
 SCHEMA = 1
+#: What can become of a configuration. ``ok``: it was measured to the end, valid or not.
+STATUSES = ("ok", "failed", "crashed", "out-of-memory", "timed-out", "interrupted")
 #: Lists of samples, which are written on one line each.
-_RAW = ("samples_ns", "stages_ns", "warmup_ns")
+_RAW = ("samples_ns", "begins_ns", "stages_ns", "warmup_ns", "timeline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +61,33 @@ class Record:
         stages_ns: Stage → int64 ``(queries,)``; only stages that this scenario times.
         warmup_ns: int64 ``(warm-up queries,)``: end to end; in no other figure.
         ran_ns: Time in which the counted queries ran.
-        load_ms: Checking and loading the variant, milliseconds.
+        load_ms: Checking and loading the variant, milliseconds; None if that failed.
         first_inference_ms: The first frame, in which buffers are made, milliseconds; None if there
             was no frame.
-        peak_rss_mb: Most memory the process ever held, 10^6 bytes.
+        peak_rss_mb: Most memory the process ever held, 10^6 bytes; None if it ended before it could tell.
         environment: The machine; ``start`` and ``end`` are its state before and after.
         bundle: ``name`` and ``identity``.
+        started_at: When it began, ISO 8601, UTC.
+        status: What became of it, one of `STATUSES`; a measurement that came to its end is ``ok``,
+            valid or not.
+        error: ``kind``, ``problem``, ``received``, ``expected``, ``hint`` of what ended it; None.
+        instance: The choices that were measured, with ``instance_id``.
+        request_id: The same for two runs that were asked the same: instance, plan, source, bundle
+            and options.
+        begins_ns: int64 ``(queries,)``: when each query began (was due, where queries come by
+            themselves), counted from the first one's begin.
+        result: The scenario's own figure: ``metric``, ``value``, ``percentile``, ``estimate_ms``,
+            ``queries_needed``.
+        scenario_options: What else the scenario was told: seed, rate, …
+        camera: Age of the results and dropped frames; None where no camera was played.
+        timeline: What was sampled of the machine meanwhile; None if nothing was.
+        energy: ``joules``, ``joules_per_frame``, ``mean_watts``, ``source``; or why there is none.
+        flags: What to know before quoting it: ``kind`` and ``text``.
+        interleaved: Of a run whose blocks took turns with another model's: ``run``, the same in both
+            records, ``side`` and how they took turns; None for a run alone.
+        floor: What this machine would need at the least; None if nobody worked it out.
+        accuracy: What was proven of this variant, engine and precision when the bundle was made:
+            ``metric``, ``value``, ``reference``, ``samples``, ``verdict``; None if nothing was.
     """
 
     scenario: str
@@ -78,11 +110,26 @@ class Record:
     stages_ns: Mapping[str, NDArray[np.int64]]
     warmup_ns: NDArray[np.int64]
     ran_ns: int
-    load_ms: float
+    load_ms: float | None
     first_inference_ms: float | None
-    peak_rss_mb: float
+    peak_rss_mb: float | None
     environment: Mapping[str, Any]
     bundle: Mapping[str, str] = field(default_factory=dict)
+    started_at: str = ""
+    status: str = "ok"
+    error: Mapping[str, str] | None = None
+    instance: Mapping[str, Any] = field(default_factory=dict)
+    request_id: str = ""
+    begins_ns: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    result: Mapping[str, Any] | None = None
+    scenario_options: Mapping[str, Any] = field(default_factory=dict)
+    camera: Mapping[str, Any] | None = None
+    timeline: Mapping[str, Any] | None = None
+    energy: Mapping[str, Any] | None = None
+    flags: Sequence[Mapping[str, str]] = ()
+    floor: Mapping[str, Any] | None = None
+    accuracy: Mapping[str, Any] | None = None
+    interleaved: Mapping[str, Any] | None = None
 
     @property
     def queries(self) -> int:
@@ -112,7 +159,13 @@ class Record:
         fps = self.throughput_fps
         return {
             "schema": SCHEMA,
+            "started_at": self.started_at,
+            "status": self.status,
+            "error": None if self.error is None else dict(self.error),
+            "instance": dict(self.instance),
+            "request_id": self.request_id,
             "scenario": self.scenario,
+            "scenario_options": dict(self.scenario_options),
             "valid": self.valid,
             "invalid_reason": self.invalid_reason,
             "boundary": dict(self.boundary),
@@ -131,24 +184,54 @@ class Record:
             "queries": self.queries,
             "samples_per_query": self.samples_per_query,
             "warmup_queries": len(self.warmup_ns),
-            "duration_s": round(self.duration_s, 6),
+            "duration_s": round(self.duration_s, 9),
             "throughput_fps": None if fps is None else round(fps, 3),
+            "result": _table(self.result),
             "latency_ms": self.latency_ms,
             "stages_ms": self.stages_ms,
-            "load_ms": round(self.load_ms, 3),
+            "load_ms": _rounded(self.load_ms),
             "first_inference_ms": _rounded(self.first_inference_ms),
-            "peak_rss_mb": round(self.peak_rss_mb, 1),
+            "peak_rss_mb": _rounded(self.peak_rss_mb, 1),
+            "energy": _table(self.energy),
+            "camera": _table(self.camera),
+            "floor": _table(self.floor),
+            "accuracy": _table(self.accuracy),
+            "interleaved": _table(self.interleaved),
+            "flags": [dict(flag) for flag in self.flags],
             "environment": dict(self.environment),
+            "timeline": _table(self.timeline),
             "samples_ns": self.samples_ns.tolist(),
+            "begins_ns": self.begins_ns.tolist(),
             "stages_ns": {stage: samples.tolist() for stage, samples in self.stages_ns.items()},
             "warmup_ns": self.warmup_ns.tolist(),
         }
 
 
+def record_from_json(data: Mapping[str, Any]) -> Record:
+    """The inverse of `Record.to_json`: what is derived is derived again.
+
+    Args:
+        data: A record that follows the schema; keys that came later may be missing.
+    """
+    given = {name: data[name] for name in _FIELDS if name in data}
+    given["ran_ns"] = round(data["duration_s"] * 1e9)
+    for name in ("samples_ns", "begins_ns", "warmup_ns"):
+        given[name] = np.array(data.get(name, []), np.int64)
+    given["stages_ns"] = {
+        stage: np.array(samples, np.int64) for stage, samples in data["stages_ns"].items()
+    }
+    return Record(**given)
+
+
 def json_text(record: Record) -> str:
     """The record as text: indented for people, each list of samples on one line."""
+    return data_text(record.to_json())
+
+
+def data_text(data: Mapping[str, Any]) -> str:
+    """As `json_text`, of a record that is JSON already."""
     lines = []
-    for key, value in record.to_json().items():
+    for key, value in data.items():
         if key in _RAW:
             text = json.dumps(value, separators=(",", ":"))
         else:
@@ -158,7 +241,12 @@ def json_text(record: Record) -> str:
 
 
 def write_record(record: Record, path: Path, *, force: bool = False) -> None:
-    """Writes the whole record or nothing: a file beside it takes its place when it is complete.
+    """As `write_text`, of `json_text`."""
+    write_text(json_text(record), path, force=force)
+
+
+def write_text(text: str, path: Path, *, force: bool = False) -> None:
+    """Writes the whole text or nothing: a file beside it takes its place when it is complete.
 
     A link is followed; what is no plain file (a pipe, a device) is written to as it stands.
 
@@ -170,7 +258,7 @@ def write_record(record: Record, path: Path, *, force: bool = False) -> None:
     plain = place.is_file() or not place.exists()
     draft = place.with_name(f".{place.name}.{os.getpid()}.tmp") if plain else place
     try:
-        draft.write_text(json_text(record), encoding="utf-8")
+        draft.write_text(text, encoding="utf-8")
         if plain:
             draft.replace(place)
     except OSError as error:
@@ -183,5 +271,12 @@ def write_record(record: Record, path: Path, *, force: bool = False) -> None:
         ) from error
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
+_FIELDS = [field.name for field in fields(Record)]
+
+
+def _table(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if value is None else dict(value)
+
+
+def _rounded(value: float | None, digits: int = 3) -> float | None:
+    return None if value is None else round(value, digits)

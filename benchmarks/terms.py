@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.clock import StageRing, now_ns
-from edgevision.errors import UsageError
-from edgevision.percentiles import LEAST_SAMPLES
+from edgevision.benchmarks.plan import Plan
+from edgevision.clock import Row, StageRing, now_ns
 
 __all__ = ["KeptStages", "Plan", "StopSign", "Terms"]
 
@@ -25,37 +22,6 @@ class StopSign(Protocol):
 
     @property
     def number(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is asked of a run.
-
-    Attributes:
-        scenario: How work is sent; ``single-stream`` sends the next query when one is done.
-        inference_only: Time only the engine, on one frame that was loaded before.
-        duration_s: The counted queries together last at least so long, seconds.
-        min_queries: And there are at least so many of them.
-        warmup: Queries that come first and are not counted.
-        percentile: The one that is this scenario's result: MLPerf's for single-stream is p90.
-    """
-
-    scenario: str = "single-stream"
-    inference_only: bool = False
-    duration_s: float = 10.0
-    min_queries: int = 100
-    warmup: int = 10
-    percentile: float = 0.9
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.duration_s) and self.duration_s >= 0):
-            raise UsageError(
-                "a run cannot last that long",
-                received=f"--duration {self.duration_s}",
-                expected="seconds: a finite number, 0 or more",
-            )
-        if self.min_queries < 1 or self.warmup < 0 or self.percentile not in LEAST_SAMPLES:
-            raise UsageError(f"this plan cannot be run: {self}", expected="at least one query")
 
 
 class KeptStages(StageRing):
@@ -74,17 +40,20 @@ class KeptStages(StageRing):
     def __init__(self, tell: Callable[[], None] | None = None) -> None:
         super().__init__(1)
         self._chunks = [StageRing(_CHUNK)]
+        self._begins = [np.zeros(_CHUNK, np.int64)]
         self._tell = tell
         self._tell_at = 0
         self.last_ns = 0
 
-    def add(self, row: NDArray[np.int64]) -> None:
+    def add(self, row: Row, began_ns: int | None = None) -> None:
+        """Keeps a complete query; without ``began_ns`` (monotonic) it began so long ago as it took."""
         self.last_ns = now_ns()
-        chunk = self._chunks[-1]
-        if chunk.count == _CHUNK:
-            chunk = StageRing(_CHUNK)
-            self._chunks.append(chunk)
-        chunk.add(row)
+        place = self.count % _CHUNK
+        if self.count and not place:
+            self._chunks.append(StageRing(_CHUNK))
+            self._begins.append(np.zeros(_CHUNK, np.int64))
+        self._chunks[-1].add(row)
+        self._begins[-1][place] = self.last_ns - row[-1] if began_ns is None else began_ns
         self.count += 1
         if self._tell is not None and self.last_ns >= self._tell_at:
             self._tell_at = self.last_ns + _TELL_EVERY_NS
@@ -96,51 +65,80 @@ class KeptStages(StageRing):
     def total_ns(self) -> NDArray[np.int64]:
         return np.concatenate([chunk.total_ns() for chunk in self._chunks])
 
+    def begins_ns(self) -> NDArray[np.int64]:
+        """When each query began, monotonic: int64 ``(count,)``, a copy."""
+        begins: NDArray[np.int64] = np.concatenate(self._begins)[: self.count]
+        return begins
+
+    def ends_ns(self) -> NDArray[np.int64]:
+        """When each query was complete, monotonic: int64 ``(count,)``, a copy."""
+        return self.begins_ns() + self.total_ns()
+
 
 class Terms:
     """Asked before each query whether it may begin; knows which of them count.
 
     The warm-up is over when so many queries are complete. Those that were begun until then are not
-    counted, complete or not: with several slots some of them still make their buffers.
+    counted, complete or not: with several slots some of them still make their buffers. The counted
+    queries end when the plan is met; then so many more are begun for cool-down, so that the last
+    ones that count have as much company as those before them.
 
-    Time is counted in stretches, each from the first query's begin to the last one's completion.
-    Between two stretches a source is opened again, which is neither a query's time nor the run's.
+    While a source is opened again, time stands still: that is neither a query's time nor the run's.
+
+    Args:
+        plan: What is asked.
+        kept: Where complete queries are.
+        stop: Ends the run early.
+        cooldown: Queries that are begun after those that count.
 
     Attributes:
         kept: Where complete queries are.
         skipped: How many of the first rows in ``kept`` are warm-up.
-        met: The plan's terms were met, so the run is over.
-        ran_ns: Length of the closed stretches, nanoseconds.
+        met: The plan's terms were met, so the run is over but for the cool-down.
+        hopeless: Why it makes no sense to go on; None while it does.
     """
 
-    def __init__(self, plan: Plan, kept: KeptStages, stop: StopSign) -> None:
-        self._plan, self.kept, self._stop = plan, kept, stop
+    def __init__(self, plan: Plan, kept: KeptStages, stop: StopSign, cooldown: int = 0) -> None:
+        self._plan, self.kept, self._stop, self._cooldown = plan, kept, stop, cooldown
         self._least_ns = int(plan.duration_s * 1e9)
-        self._begun = 0
-        self._warm = False
-        self._stretch = 0
-        self.skipped = self.ran_ns = 0
-        self.met = False
+        self._begun = self._end = self._origin = 0
+        self._pauses: list[tuple[int, int]] = []  # begin, length; since the warm-up
+        self._paused_ns = self._pause_began = 0
+        self.warm = self.met = False
+        self.skipped = 0
+        self.hopeless: str | None = None
 
     @property
     def over(self) -> bool:
         """No more queries: the terms are met, or somebody asked for the end."""
-        return self.met or self._stop.number != 0
+        cooled = self.met and self._begun >= self._end + self._cooldown
+        return cooled or self._stop.number != 0 or self.hopeless is not None
 
     @property
     def counted(self) -> int:
         """Complete queries that count."""
-        return max(0, self.kept.count - self.skipped) if self._warm else 0
+        if not self.warm:
+            return 0
+        complete = min(self.kept.count, self._end) if self.met else self.kept.count
+        return max(0, complete - self.skipped)
 
-    def may_begin(self) -> bool:
-        """Whether one more query may begin now."""
-        now = now_ns()
-        if not self._stretch:
-            self._stretch = now
-        if not self._warm and self.kept.count >= self._plan.warmup:
-            self._warm, self.skipped, self._stretch = True, self._begun, now
-        if self._warm and self.counted >= self._plan.min_queries:
-            self.met = self.ran_ns + now - self._stretch >= self._least_ns
+    @property
+    def ran_ns(self) -> int:
+        """From the first counted query's begin to the last one's completion, pauses left out."""
+        if not self.counted:
+            return 0
+        last = int(self.kept.ends_ns()[self.skipped + self.counted - 1])
+        paused = sum(length for begin, length in self._pauses if begin < last)
+        return max(0, last - self._origin - paused)
+
+    def may_begin(self, due_ns: int | None = None) -> bool:
+        """Whether one more query may begin: now, or at the time at which it is due, monotonic."""
+        now = now_ns() if due_ns is None else due_ns
+        if not self.warm and self.kept.count >= self._plan.warmup:
+            self.warm, self.skipped, self._origin = True, self._begun, now
+        if self.warm and not self.met and self._begun - self.skipped >= self._plan.min_queries:
+            self.met = now - self._origin - self._paused_ns >= self._least_ns
+            self._end = self._begun
         return not self.over
 
     def begun(self) -> None:
@@ -148,15 +146,24 @@ class Terms:
         self._begun += 1
 
     def pause(self) -> None:
-        """Closes the stretch, all of its queries being complete; `may_begin` opens the next."""
-        if self._warm:
-            self.ran_ns += max(0, self.kept.last_ns - self._stretch)
-        self._stretch = 0
+        """Time stands still; no query is under way, but for one of several frames in the midst of them."""
+        self._pause_began = now_ns()
+
+    def resume(self) -> int:
+        """Time goes on; returns how long it stood still, nanoseconds, 0 if it did not."""
+        if not self._pause_began:
+            return 0
+        stood = now_ns() - self._pause_began
+        if self.warm:
+            self._pauses.append((self._pause_began, stood))
+            self._paused_ns += stood
+        self._pause_began = 0
+        return stood
 
     def part_done(self) -> float:
         """How much of the run is behind, 0…1; the warm-up counts as nothing."""
-        if not self._warm:
+        if not self.warm:
             return 0.0
-        elapsed = self.ran_ns + (now_ns() - self._stretch if self._stretch else 0)
+        elapsed = now_ns() - self._origin - self._paused_ns
         by_time = elapsed / self._least_ns if self._least_ns else 1.0
-        return min(1.0, by_time, self.counted / self._plan.min_queries)
+        return max(0.0, min(1.0, by_time, self.counted / self._plan.min_queries))

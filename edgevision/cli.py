@@ -35,6 +35,14 @@ VERBS = {
         "Run a model on a video, a folder of pictures or a synthetic source.",
     ),
     "bench": ("edgevision.benchmarks.cli:bench", "Measure latency and throughput on this machine."),
+    "estimate": (
+        "edgevision.benchmarks.estimate.cli:estimate",
+        "Tell the least time and memory that a model can take on a device, which need not be there.",
+    ),
+    "compare": (
+        "edgevision.benchmarks.compare.cli:compare",
+        "Compare two benchmark records: slower, faster, or nothing that could be told from noise.",
+    ),
     "inspect": ("edgevision.commands:inspect", "Show what a bundle or an ONNX file holds."),
     "verify": (
         "edgevision.commands:verify",

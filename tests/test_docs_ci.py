@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("ci.md", "convert.md")
+#: Where commands are shown, and what ends one in a shell.
+COMMANDS = (*PAGES, "compare.md")
+ENDS = (">", ">>", "|", "||", "&&")
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -35,19 +39,21 @@ def blocks(page: str, language: str) -> list[str]:
 def commands() -> list[list[str]]:
     """Every call of edgevision in a shell block or a pipeline, as words."""
     found = []
-    for page in PAGES:
+    for page in COMMANDS:
         for block in [*blocks(page, "sh"), *blocks(page, "yaml")]:
             for line in block.replace("\\\n", " ").splitlines():
                 call = re.search(
-                    r"(?:^|run: |- )(edgevision (?:convert|verify|run)\b.*)$", line.strip()
+                    r"(?:^|run: |- |\|\| )(edgevision (?:convert|verify|run|bench|compare)\b.*)$",
+                    line.strip(),
                 )
                 if call:
-                    found.append(shlex.split(call[1], comments=True))
+                    words = shlex.split(call[1], comments=True)
+                    found.append(list(takewhile(lambda word: word not in ENDS, words)))
     return found
 
 
 def test_commands_were_found() -> None:
-    assert len(commands()) >= 6
+    assert len(commands()) >= 15
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)

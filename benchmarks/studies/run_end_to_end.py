@@ -14,77 +14,16 @@ order; quoted are the ratio of the medians and a bootstrap 95 % interval of it o
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
 
-from edgevision.metrics.agreement import DetectionAgreement
-from edgevision.results import Detections
-
 HERE = Path(__file__).resolve().parent
-POLL_S = 0.002
+sys.path.append(str(HERE.parent / "peers"))  # the peers are measured in the same way
 
-
-def run(command: list[str], output: Path) -> dict[str, float]:
-    """One process: seconds, seconds to the first line, peak memory in MB."""
-    output.unlink(missing_ok=True)
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    peak, first = [0.0], [float("nan")]
-
-    def watch() -> None:
-        while process.poll() is None:
-            if np.isnan(first[0]) and output.exists() and output.stat().st_size > 0:
-                first[0] = time.perf_counter() - started
-            try:
-                status = Path(f"/proc/{process.pid}/status").read_text()
-                peak[0] = max(peak[0], float(status.split("VmHWM:")[1].split()[0]) / 1000)
-            except (OSError, IndexError):
-                pass
-            time.sleep(POLL_S if np.isnan(first[0]) else 0.05)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    process.communicate()
-    seconds = time.perf_counter() - started
-    watcher.join()
-    if process.returncode:
-        raise SystemExit(f"failed: {' '.join(command)}")
-    return {"seconds": seconds, "first_s": first[0], "peak_mb": peak[0]}
-
-
-def agreement(a: Path, b: Path) -> tuple[float, int]:
-    """F1 of b's detections against a's, and the number of a's."""
-    score = DetectionAgreement()
-    for left, right in zip(a.read_text().splitlines(), b.read_text().splitlines(), strict=True):
-        score.add(detections(left), detections(right))
-    return score.f1, score.samples
-
-
-def detections(line: str) -> Detections:
-    rows = json.loads(line)["detections"]
-    return Detections(
-        np.array([r["box_xyxy"] for r in rows], np.float32).reshape(-1, 4),
-        np.array([r["score"] for r in rows], np.float32),
-        np.array([r["class_id"] for r in rows], np.int32),
-    )
-
-
-def interval(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
-    """Ratio of medians ours / theirs, with its bootstrap 95 % interval over rounds (seeded)."""
-    random = np.random.default_rng(0)
-    picks = random.integers(0, len(ours), (10_000, len(ours)))
-    ratios = np.median(ours[picks], axis=1) / np.median(theirs[picks], axis=1)
-    low, high = np.quantile(ratios, [0.025, 0.975])
-    return float(np.median(ours) / np.median(theirs)), float(low), float(high)
+from measure import Figures, agreement, interval, run  # noqa: E402
 
 
 def main() -> None:
@@ -97,7 +36,6 @@ def main() -> None:
     parser.add_argument("--variant", default="fp32")
     parser.add_argument("--rounds", type=int, default=11)
     arguments = parser.parse_args()
-    frames = 0
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = Path(folder) / "ours.jsonl", Path(folder) / "theirs.jsonl"
         edgevision = Path(sys.executable).with_name("edgevision")
@@ -122,26 +60,24 @@ def main() -> None:
             ],
         }
         outputs = {"edgevision": ours, "loop": theirs}
-        taken: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
+        taken: dict[str, list[Figures]] = {name: [] for name in commands}
         for number in range(arguments.rounds + 1):
             for name in list(commands)[:: 1 if number % 2 else -1]:
                 found = run(commands[name], outputs[name])
                 if number:  # the first round warms the page cache
                     taken[name].append(found)
             print(f"round {number}/{arguments.rounds}", file=sys.stderr, flush=True)
-        frames = len(ours.read_text().splitlines())
-        f1, samples = agreement(theirs, ours)
+        frames, score = len(ours.read_text().splitlines()), agreement(theirs, ours)
     print(
-        f"{frames} frames, F1 {f1:.4f} against the loop's {samples} detections, {arguments.rounds} rounds"
+        f"{frames} frames, F1 {score.counts[0.35].f1:.4f} against the loop's "
+        f"{score.counts[0.35].reference} detections, {arguments.rounds} rounds"
     )
-    for key, label, upside_down in (
-        ("seconds", "frames/s", True),
-        ("first_s", "first result, s", False),
-        ("peak_mb", "peak MB", False),
+    for key, label in (
+        ("whole_fps", "frames/s"),
+        ("first_s", "first result, s"),
+        ("peak_mb", "peak MB"),
     ):
-        a, b = (np.array([r[key] for r in taken[name]]) for name in ("edgevision", "loop"))
-        if upside_down:
-            a, b = frames / a, frames / b
+        a, b = (np.array([getattr(r, key) for r in taken[n]]) for n in ("edgevision", "loop"))
         ratio, low, high = interval(a, b)
         print(
             f"{label:<16} edgevision {np.median(a):8.3f}   loop {np.median(b):8.3f}   "

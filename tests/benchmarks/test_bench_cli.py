@@ -113,6 +113,7 @@ def test_signal_ends_the_run_with_an_invalid_record(
     data = json.loads(output.read_text())
     assert data["invalid_reason"] == f"interrupted by signal {int(number)} after 29 counted queries"
     assert data["queries"] == 29
+    assert data["status"] == "interrupted"
 
 
 def test_existing_output_is_refused_before_anything_runs(

@@ -235,3 +235,16 @@ def test_throughput_counts_pictures_not_queries(record: Record) -> None:
     samples = np.full(10, 1_000_000, np.int64)
     batched = replace(record, samples_ns=samples, ran_ns=2_000_000_000, samples_per_query=4)
     assert batched.throughput_fps == 20.0
+
+
+def test_engine_that_fails_on_the_way_leaves_what_was_measured_and_the_error(
+    open_fake: Callable[..., Model], pictures: list[Image], sign: SimpleNamespace
+) -> None:
+    plan = Plan(duration_s=0, min_queries=100, warmup=3)
+    record = measure(open_fake(fail_at=50), lambda: MemorySource(pictures), plan, sign)
+    data = record.to_json()
+    validate(data)
+    assert (data["status"], data["valid"]) == ("failed", False)
+    assert data["error"]["kind"] == "BackendError"
+    assert "run 50" in data["error"]["problem"]
+    assert 40 < data["queries"] < 50

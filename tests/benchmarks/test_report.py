@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgevision.benchmarks.record import Record
-from edgevision.benchmarks.report import report_text
+from edgevision.benchmarks.report.text import report_text
 from edgevision.clock import STAGES
 
 MS = 1_000_000
@@ -21,6 +21,7 @@ def with_samples(record: Record, milliseconds: list[int], **stages: list[int]) -
     return replace(
         record,
         samples_ns=np.array(milliseconds, np.int64) * MS,
+        begins_ns=(np.cumsum([0, *milliseconds])[:-1] * MS).astype(np.int64),
         stages_ns={stage: given.get(stage, zeros) for stage in STAGES},
         ran_ns=sum(milliseconds) * MS,
     )
@@ -94,16 +95,10 @@ def test_overlapping_queries_are_pointed_out(record: Record) -> None:
     assert "queries overlap" not in report_text(record)
 
 
-@pytest.mark.parametrize(
-    ("load", "warns"), [([2.0, 0, 0], True), ([1.9, 9, 9], False), (None, False)]
-)
-def test_machine_that_was_busy_before_the_run_is_pointed_out(
-    load: list[float] | None, warns: bool, record: Record
-) -> None:
-    environment = {**record.environment, "cpu": {"cores": 4}, "start": {"load_average": load}}
-    text = report_text(replace(record, environment=environment))
-    assert ("load average 2.0 on 4 cores" in text) is warns
-    assert ("busy" in text) is warns
+def test_flags_are_pointed_out(record: Record) -> None:
+    assert "flag " not in report_text(replace(record, flags=()))
+    flags = [{"kind": "throttled", "text": "slowed down in 7 % of the time: heat of the GPU"}]
+    assert "flag             slowed down in 7 %" in report_text(replace(record, flags=flags))
 
 
 def test_problems_of_the_source_are_listed_and_cut(record: Record) -> None:

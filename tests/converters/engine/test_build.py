@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -18,7 +19,10 @@ from click.testing import CliRunner
 
 from edgevision.bundle import open_bundle
 from edgevision.cli import main
+from edgevision.converters.engine.build import _working_folder
+from edgevision.converters.engine.child import _crashed
 from edgevision.converters.engine.cli import build
+from edgevision.converters.engine.order import Request
 from edgevision.engines import find_engine, list_engines, machine_facts, preflight, read_engine
 from edgevision.errors import BackendError
 
@@ -45,7 +49,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
         folder = tmp_path / "library"
         folder.mkdir()
         (folder / "tensorrt_rtx.py").write_text(
-            "import os, signal, sys, time\n"
+            "import os, resource, signal, sys, time\n"
             "__version__ = '1.7.1.116'\n"
             "class ILogger:\n    def __init__(self): pass\n"
             f"class Builder:\n    def __init__(self, logger):\n        {body}\n"
@@ -162,6 +166,88 @@ def test_a_library_that_crashes_is_one_clear_error(
     assert "SIGSEGV" in said
     assert "out of its depth" in said
     assert leftovers(model.parent) == []
+
+
+def test_a_signal_without_a_name_is_told_by_its_number(
+    model: Path, library: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+):
+    number = signal.SIGRTMIN + 3
+    library(f"os.kill(os.getpid(), {number})")
+    status, said = ended(capsys, model, "--target", "rtx-sm89")
+    assert status == 1
+    assert f"signal {number}" in said
+
+
+def test_a_crash_may_be_that_of_kernel_times_which_were_kept(tmp_path: Path):
+    request = Request(
+        tmp_path / "m.onnx", "fp32", ("tensorrt",), None, {}, {}, None, tmp_path, "", "", ()
+    )
+    assert "--no-cache" in _crashed(request, tmp_path, -11, "building").hint
+    assert "--workspace" in _crashed(request, tmp_path, -9, "building").hint
+
+
+def test_a_disk_that_is_full_is_no_crash_of_tensorrt(
+    model: Path, library: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+):
+    # No file of the child may grow: neither the plan nor what it has to say can be written.
+    library(
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
+        "open(os.readlink('/proc/self/fd/1') + '.plan', 'wb', 0).write(b'plan')"
+    )
+    status, said = ended(capsys, model, "--target", "rtx-sm89")
+    assert status == 1
+    assert "cannot be written" in said
+    assert "make room there" in said
+    assert "crashed" not in said
+    assert leftovers(model.parent) == []
+
+
+def test_what_a_killed_build_left_is_removed_and_what_another_uses_is_not(tmp_path: Path):
+    left, used, fresh = (tmp_path / f".building-{name}" for name in ("left", "used", "fresh"))
+    for folder in (left, used, fresh):
+        folder.mkdir()
+        (folder / "lock").write_bytes(b"")
+    for folder in (left, used):
+        os.utime(folder, (1, 1))
+    with (used / "lock").open("r+b") as file:
+        # Held by a build in another container, where this one's process has no number.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with _working_folder(tmp_path) as working:
+            assert {p.name for p in tmp_path.iterdir()} == {used.name, fresh.name, working.name}
+    assert {p.name for p in tmp_path.iterdir()} == {used.name, fresh.name}
+
+
+@needs_rtx
+def test_an_engine_whose_place_is_taken_leaves_nothing_behind(
+    model: Path, capsys: pytest.CaptureFixture[str]
+):
+    arguments = (model, "--target", "rtx-sm75")
+    assert ended(capsys, *arguments)[0] == 0
+    (engine,) = list_engines(model.parent / "engines")
+    engine.path.unlink()
+    engine.path.with_suffix(".json").unlink()
+    (engine.path.with_suffix(".json") / "in the way").mkdir(parents=True)
+    status, said = ended(capsys, *arguments)
+    assert status == 1
+    assert "cannot be written" in said
+    assert [p.name for p in engine.path.parent.iterdir()] == [f"{engine.path.stem}.json"]
+
+
+@needs_rtx
+def test_an_onnx_file_cannot_name_a_place_outside_the_folder(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit):
+        main(["convert", str(model), "-o", str(tmp_path / "s.evb"), "--golden", "none"])
+    made = onnx.load(tmp_path / "s.evb" / "fp32.onnx")
+    (told,) = (prop for prop in made.metadata_props if '"variant":"fp32"' in prop.value)
+    told.value = told.value.replace('"variant":"fp32"', '"variant":"../../x"')
+    (tmp_path / "a").mkdir()
+    onnx.save(made, tmp_path / "a" / "evil.onnx")
+    status, said = ended(capsys, tmp_path / "a" / "evil.onnx", "--target", "rtx-sm75")
+    assert status == 0, said
+    (found,) = tmp_path.rglob("*.engine")
+    assert found.parent == tmp_path / "a" / "engines"
 
 
 def test_a_build_that_never_ends_is_stopped(
@@ -287,6 +373,22 @@ def test_what_the_lint_finds_is_told_before_anything_is_built(
     (finding,) = json.loads(capsys.readouterr().out)["findings"]
     assert finding["op"] == "Det"
     assert not (tmp_path / "engines").exists()
+
+
+@pytest.mark.skipif(find_spec("tensorrt") is not None, reason="TensorRT is here")
+def test_the_rules_are_those_of_the_library_that_is_installed(
+    make_detector: Callable[..., onnx.ModelProto],
+    library: Callable[[str], None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    library("pass")  # TensorRT-RTX, which has fewer kernels; and no --target
+    model = make_detector()
+    next(n for n in model.graph.node if n.op_type == "Sigmoid").op_type = "Det"
+    onnx.save(model, tmp_path / "m.onnx")
+    status, said = ended(capsys, tmp_path / "m.onnx")
+    assert status == 1
+    assert "TensorRT-RTX does not have this operator" in said
 
 
 def test_the_help_names_what_it_does():

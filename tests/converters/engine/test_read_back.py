@@ -58,6 +58,13 @@ def test_an_inspector_that_tells_nothing_proves_nothing_and_refuses_nothing():
     assert shortfalls(ASKED, built) == []
 
 
+def test_a_float16_layer_on_int8_may_be_fused_until_nothing_of_it_is_float16():
+    asked = Asked({"x": "uint8"}, {"y": "float32"}, {"float16": 2}, 2)
+    built = copy.deepcopy(BUILT)
+    built["engine"]["types"] = {"Int8": 9, "FP32": 1}
+    assert shortfalls(asked, built) == []
+
+
 def test_what_is_asked_is_read_from_the_graph():
     nodes = [
         helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
@@ -82,6 +89,11 @@ def test_what_is_asked_is_read_from_the_graph():
         ("", {}),
         ("[]", {}),
         ('{"Layers": ["names only"]}', {}),
+        ('{"Layers": null}', {}),
+        (
+            '{"Layers": [{"Inputs": null, "Outputs": ["a name", {"Datatype": "Half"}]}]}',
+            {"Half": 1},
+        ),
         (
             json.dumps(
                 {

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
+from typing import cast
 
 from edgevision.benchmarks.record import Record
+from edgevision.benchmarks.sampling.summary import summary
+from edgevision.benchmarks.sampling.timeline import Timeline
 from edgevision.percentiles import LEAST_SAMPLES
 from edgevision.text import printable
 
@@ -13,13 +17,30 @@ __all__ = ["report_text"]
 _WIDTH = 100
 _BAR = 40
 _OVERLAP = "queries overlap: latency and the stage 'compute' include waiting for a free thread"
+#: Metrics of a result that are no latency: what they are called, and their unit.
+_METRICS = {"qps": ("rate", "queries/s"), "samples_per_s": ("rate", "frames/s")}
 _LATENCIES = ("mean", "p50", "p90", "p95", "p99", "max")
 
 
 def report_text(record: Record) -> str:
-    """The whole table."""
-    parts = [_head(record), _figures(record), _latency(record), _stages(record), _notes(record)]
+    """The whole table; of a configuration that gave no numbers, what became of it."""
+    if record.error is not None and not record.queries:
+        return "\n".join(_failure(record, record.error))
+    parts = [_head(record), _figures(record), _latency(record), _stages(record)]
+    parts += [_sampled(record), _notes(record)]
     return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _failure(record: Record, error: Mapping[str, str]) -> list[str]:
+    lines = [
+        *_wrapped(f"{record.bundle['name']} · {record.scenario} · INVALID: {record.status}"),
+        *_row("variant", f"{record.variant} ({record.precision})"),
+        *_row("backend", f"{record.backend}, compute {record.compute}, hint {record.hint}"),
+        *_row("problem", error["problem"]),
+    ]
+    for name in ("received", "expected"):
+        lines += [line for text in error[name].splitlines() for line in _row(name, text)]
+    return lines + (_row("try", error["hint"]) if error["hint"] else [])
 
 
 def _head(record: Record) -> list[str]:
@@ -45,11 +66,49 @@ def _figures(record: Record) -> list[str]:
     )
     return [
         *_row("queries", queries),
+        *_result(record),
         *_row("throughput", "—" if fps is None else f"{fps:,.1f} frames/s"),
-        *_row("load", f"{record.load_ms:,.1f} ms"),
+        *_row("load", "—" if record.load_ms is None else f"{record.load_ms:,.1f} ms"),
         *_row("first inference", "—" if first is None else f"{first:,.1f} ms"),
-        *_row("peak memory", f"{record.peak_rss_mb:,.0f} MB"),
+        *_row(
+            "peak memory", "—" if record.peak_rss_mb is None else f"{record.peak_rss_mb:,.0f} MB"
+        ),
+        *_floor(record),
     ]
+
+
+def _result(record: Record) -> list[str]:
+    """The scenario's own figure, and what a camera lost."""
+    result, camera = record.result, record.camera
+    lines: list[str] = []
+    if result is not None and result["value"] is not None:
+        name, unit = _METRICS.get(result["metric"], (result["metric"].removesuffix("_ms"), "ms"))
+        estimate = result["estimate_ms"]
+        p = f"p{100 * result['percentile']:g}" if result["percentile"] is not None else ""
+        claim = f"; {p} at confidence 0.99: {_ms(estimate)} ms" if estimate is not None else ""
+        lines += _row("result", f"{name} {result['value']:,.3f} {unit}{claim}")
+    if camera is not None:
+        rate = camera["drop_rate"]
+        lost = "" if rate is None else f" ({100 * rate:.1f} %)"
+        lines += _row(
+            "cameras",
+            f"{camera['cameras']} of {camera['fps']:g} frames/s: {camera['results']:,} results, "
+            f"{camera['dropped']:,} frames dropped{lost}",
+        )
+    return lines
+
+
+def _floor(record: Record) -> list[str]:
+    """The least time that the machine could take for one inference, and how far that is."""
+    floor = record.floor
+    if floor is None:
+        return []
+    if floor["floor_ms"] is None:
+        return _row("floor", f"— {floor['reason']}")
+    ratio = floor["measured_over_floor"]
+    times = "" if ratio is None else f"; measured {ratio:,.2f}× that, {floor['measured']}"
+    least = f"{_ms(floor['floor_ms'])} ms by {floor['bound']} in {floor['precision']}"
+    return _row("floor", f"{least} ({floor['machine']}, {floor['mode']}){times}")
 
 
 def _latency(record: Record) -> list[str]:
@@ -80,6 +139,12 @@ def _stages(record: Record) -> list[str]:
     return lines
 
 
+def _sampled(record: Record) -> list[str]:
+    """What the machine did meanwhile."""
+    rows = summary(cast("Timeline | None", record.timeline), record.energy)
+    return [line for name, text in rows for line in _row(name, text)]
+
+
 def _notes(record: Record) -> list[str]:
     lines = [
         *_row("timed", str(record.boundary["timed"])),
@@ -87,22 +152,12 @@ def _notes(record: Record) -> list[str]:
     ]
     if record.hint == "throughput":
         lines += _row("note", _OVERLAP)
-    lines += _busy(record)
+    lines += [line for flag in record.flags for line in _row("flag", flag["text"])]
     problems = record.source["problems"]
     lines += [line for problem in problems[:5] for line in _row("problem", problem)]
     if len(problems) > 5:
         lines += _row("", f"… and {len(problems) - 5} more problems, all of them in the record")
     return lines
-
-
-def _busy(record: Record) -> list[str]:
-    """A warning if others kept half of the machine's cores or more busy before the run."""
-    load, cores = record.environment["start"]["load_average"], record.environment["cpu"]["cores"]
-    if not load or not cores or load[0] < cores / 2:
-        return []
-    return _row(
-        "note", f"the machine was busy before the run: load average {load[0]:.1f} on {cores} cores"
-    )
 
 
 def _source(record: Record) -> str:

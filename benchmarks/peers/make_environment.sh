@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes the other side's environment for against_ultralytics.py: ultralytics in a virtual environment of its own.
+# Makes the other side's environment for run.py: ultralytics and supervision in a virtual environment of its own.
 #
-#   sh benchmarks/studies/against_ultralytics.sh FOLDER [PYTHON]
+#   sh benchmarks/peers/make_environment.sh FOLDER [PYTHON]
 #
 # Ultralytics is AGPL-3.0: it is no part of this project, nothing here imports it, and FOLDER can be thrown
 # away afterwards. numpy, OpenCV and onnxruntime come in the versions that PYTHON (the one beside `edgevision`)
@@ -16,7 +16,7 @@ print(*(f"{name}=={version(name)}" for name in ("numpy", "onnxruntime", "opencv-
 "$python" -m venv "$folder"
 cd "$folder/bin"
 # shellcheck disable=SC2086 - a list of names
-./pip install --quiet "$torch" torchvision ultralytics onnx $same
+./pip install --quiet "$torch" torchvision ultralytics supervision onnx $same
 
 # A torchvision that was built for CUDA does not load beside a CPU build of PyTorch. Of its operators a
 # prediction needs one, NMS: OpenCV's then takes that place, which is compiled code too.
@@ -44,4 +44,4 @@ _library.impl("nms", _nms, "CPU")
 END
     ./python -c 'import torchvision'
 fi
-./pip list 2>/dev/null | grep -iE '^(ultralytics|torch|torchvision|onnxruntime|opencv-python|numpy) '
+./pip list 2>/dev/null | grep -iE '^(ultralytics|supervision|torch|torchvision|onnxruntime|opencv-python|numpy) '

@@ -1,0 +1,149 @@
+"""What came of a comparison: of one configuration, and of all that both sides have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgevision.benchmarks.compare.effect import cliffs_delta, delta_size, shift
+from edgevision.benchmarks.compare.estimate import Estimate
+from edgevision.benchmarks.compare.gate import Ruling
+from edgevision.benchmarks.compare.sameness import Difference
+from edgevision.benchmarks.compare.series import Series
+
+__all__ = ["Comparison", "Report", "Skipped"]
+
+_Record = Mapping[str, Any]
+#: What a process has once, so that nothing can be said of its noise.
+_SINGLE = ("load_ms", "first_inference_ms", "peak_rss_mb")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One configuration, base against new.
+
+    Attributes:
+        title: The configuration in one line.
+        key: What matched the two.
+        base: The base's records, oldest first; the last one speaks for them.
+        new: Likewise.
+        block: Queries in a block, where blocks of both took turns; None for runs apart from each other.
+        estimates: One for each metric.
+        rulings: One for each bound that was set.
+        differences: What is not the same in both; refused ones only if they were allowed.
+        notes: What else to know.
+    """
+
+    title: str
+    key: str
+    base: Sequence[_Record]
+    new: Sequence[_Record]
+    block: int | None
+    estimates: Sequence[Estimate]
+    rulings: Sequence[Ruling]
+    differences: Sequence[Difference]
+    notes: Sequence[str]
+
+    @property
+    def verdict(self) -> str:
+        """``slower``, ``faster``, ``mixed``, ``no difference`` or ``cannot tell``."""
+        told = {estimate.verdict for estimate in self.estimates}
+        if {"slower", "faster"} <= told:
+            return "mixed"
+        median = next(e for e in self.estimates if e.metric.percentile == 0.5)
+        return next((word for word in ("slower", "faster") if word in told), median.verdict)
+
+    def effect(self) -> dict[str, Any]:
+        """Size of the difference between single queries: ``cliffs_delta``, ``size`` and ``shift_ms``."""
+        was, now = (
+            np.concatenate([Series.of(record).latency_ns for record in side])
+            for side in (self.base, self.new)
+        )
+        delta = cliffs_delta(was, now)
+        return {
+            "cliffs_delta": round(delta, 4),
+            "size": delta_size(delta),
+            "shift_ms": round(shift(was, now) / 1e6, 4),
+        }
+
+    def stages(self) -> dict[str, dict[str, float]]:
+        """Stage → median of both, ms; only of the latest record, and without a verdict."""
+        was, now = (side[-1].get("stages_ns") or {} for side in (self.base, self.new))
+        return {
+            stage: {
+                "base_p50_ms": round(float(np.median(was[stage])) / 1e6, 4),
+                "new_p50_ms": round(float(np.median(now[stage])) / 1e6, 4),
+            }
+            for stage in was
+            if was[stage] and now.get(stage) and (any(was[stage]) or any(now[stage]))
+        }
+
+    def single_values(self) -> dict[str, dict[str, float]]:
+        """What each process has but once, of the latest record; without a verdict."""
+        was, now = self.base[-1], self.new[-1]
+        return {
+            key: {"base": was[key], "new": now[key]}
+            for key in _SINGLE
+            if was.get(key) is not None and now.get(key) is not None
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A configuration that was not compared.
+
+    Attributes:
+        title: The configuration in one line.
+        reason: Why.
+        lost: The base measured it, and the new side failed to: no gate has passed then.
+    """
+
+    title: str
+    reason: str
+    lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that was compared.
+
+    Attributes:
+        base: What the base is called.
+        new: What the new side is called.
+        limits: Metric → by how much it may get worse.
+        allowed: Whether different things were allowed to be compared.
+    """
+
+    base: str
+    new: str
+    limits: Mapping[str, float]
+    allowed: bool
+    comparisons: Sequence[Comparison]
+    skipped: Sequence[Skipped] = field(default_factory=tuple)
+
+    @property
+    def outcome(self) -> str | None:
+        """Of the gate: ``failed``, ``cannot tell`` or ``passed``; None if no bound was set."""
+        if not self.limits:
+            return None
+        outcomes = {
+            ruling.outcome for comparison in self.comparisons for ruling in comparison.rulings
+        }
+        if "failed" in outcomes:
+            return "failed"
+        return "cannot tell" if "cannot tell" in outcomes or self.lost else "passed"
+
+    @property
+    def lost(self) -> int:
+        """How many configurations the base has, and the new side failed to measure."""
+        return sum(skipped.lost for skipped in self.skipped)
+
+    @property
+    def exit_status(self) -> int:
+        """0; 3 if a bound was exceeded; 1 if bounds were set and something failed to be measured."""
+        if self.outcome == "failed":
+            return 3
+        return 1 if self.limits and self.lost else 0

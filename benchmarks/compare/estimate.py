@@ -1,0 +1,80 @@
+"""What is known of one metric's change, and what may be said of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgevision.benchmarks.compare.metrics import Metric
+
+__all__ = ["CONFIDENCE", "Estimate", "interval"]
+
+#: Of the intervals. Half a dozen metrics are looked at in each comparison, so 0.95 would cry wolf too often.
+CONFIDENCE = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One metric's change from base to new. Ratios are natural logarithms of new ÷ base.
+
+    Attributes:
+        metric: Which.
+        base: Its value in the base, in the metric's unit; None where there are too few queries to quote one.
+        new: Likewise.
+        change: The change; None if there is nothing to say.
+        low: Lower end of its confidence interval.
+        high: Upper end.
+        floor: The noise floor: a change that the same thing shows against itself; 0 or more.
+        untold: Why it cannot be told; None if it can.
+    """
+
+    metric: Metric
+    base: float | None
+    new: float | None
+    change: float | None = None
+    low: float = math.nan
+    high: float = math.nan
+    floor: float = math.nan
+    untold: str | None = None
+
+    @property
+    def verdict(self) -> str:
+        """``slower``, ``faster``, ``no difference`` or ``cannot tell``."""
+        if self.change is None:
+            return "cannot tell"
+        if abs(self.change) <= self.floor or self.low <= 0 <= self.high:
+            return "no difference"
+        return "slower" if self.metric.worse(self.change) > 0 else "faster"
+
+    @property
+    def worse_low(self) -> float:
+        """The least by which it may have got worse, as a logarithm; below 0 it may have got better."""
+        return min(self.metric.worse(self.low), self.metric.worse(self.high))
+
+    @property
+    def worse_high(self) -> float:
+        """The most by which it may have got worse, as a logarithm."""
+        return max(self.metric.worse(self.low), self.metric.worse(self.high))
+
+    @property
+    def resolution(self) -> float:
+        """The smallest change that would have been told from none, as a logarithm."""
+        return max(self.floor, (self.high - self.low) / 2)
+
+
+def interval(draws: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Percentile interval at `CONFIDENCE`.
+
+    Args:
+        draws: ``(resamples, metrics)``.
+
+    Returns:
+        ``(2, metrics)``: lower and upper ends.
+    """
+    ends: NDArray[np.float64] = np.quantile(
+        draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0
+    )
+    return ends

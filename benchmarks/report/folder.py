@@ -1,0 +1,72 @@
+"""A folder of a benchmark: its records as they come, and the reports that are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgevision.benchmarks.report.comma import csv_text
+from edgevision.benchmarks.report.markdown import markdown_text
+from edgevision.errors import OutputError
+from edgevision.whole_file import write_whole
+
+__all__ = ["JOURNAL", "REPORTS", "claim_folder", "write_reports"]
+
+JOURNAL = "records.jsonl"
+REPORTS = ("report.html", "report.md", "records.csv")
+
+
+def claim_folder(folder: Path) -> Path:
+    """Makes the folder if need be, and returns where its records go.
+
+    Raises:
+        OutputError: It cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / JOURNAL).open("ab").close()
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be written: {error.strerror}", hint="choose another folder"
+        ) from error
+    return folder / JOURNAL
+
+
+def write_reports(
+    folder: Path,
+    records: Sequence[Mapping[str, Any]],
+    title: str,
+    skipped: Sequence[tuple[str, str]] = (),
+) -> list[Path]:
+    """Writes all reports of these records, each whole or not at all.
+
+    Args:
+        folder: It exists.
+        records: At least one.
+        title: Of the pages.
+        skipped: What could not be measured, and why.
+
+    Raises:
+        OutputError: There is no room or no permission.
+    """
+    from edgevision.benchmarks.report.html import html_report
+
+    texts = (
+        html_report(records, title),
+        markdown_text(records, title, skipped),
+        csv_text(records),
+    )
+    places = [folder / name for name in REPORTS]
+    for place, text in zip(places, texts, strict=True):
+        _write(place, text)
+    return places
+
+
+def _write(place: Path, text: str) -> None:
+    try:
+        write_whole(place, text.encode("utf-8", "backslashreplace"), mode=0o644)
+    except OSError as error:
+        raise OutputError(
+            f"{place} cannot be written: {error.strerror}", hint="make room"
+        ) from error

@@ -1,0 +1,42 @@
+"""How often an Intel processor slowed down because of heat, by ``thermal_throttle`` (kernel.org, ABI/testing)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from edgevision.benchmarks.sampling.kernel_file import KernelFile, why_absent
+from edgevision.benchmarks.sampling.sensors import AbsentError, BaseSensor, Machine
+from edgevision.system_files import cores
+
+__all__ = ["SERIES", "Sensor"]
+
+SERIES = ("throttle_events.cores",)
+
+
+class Sensor(BaseSensor):
+    """``throttle_events.cores`` and ``.package``: since the first sample, over all cores."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._files: dict[str, list[KernelFile]] = {}
+        for core in cores(machine.root):
+            for name, kind in (("cores", "core"), ("package", "package")):
+                with suppress(OSError):
+                    file = KernelFile(core / f"thermal_throttle/{kind}_throttle_count")
+                    self._files.setdefault(f"throttle_events.{name}", []).append(file)
+        if not self._files:
+            path = machine.root / "sys/devices/system/cpu/cpu0/thermal_throttle"
+            raise AbsentError(why_absent(path, machine.root))
+        self.units = dict.fromkeys(self._files, "events")
+        self._first = self._counts()
+
+    def read(self) -> dict[str, float | None]:
+        return {name: count - self._first[name] for name, count in self._counts().items()}
+
+    def _counts(self) -> dict[str, int]:
+        # Every core of a package repeats the package's count.
+        return {
+            name: max(file.number() for file in files)
+            if name.endswith("package")
+            else sum(file.number() for file in files)
+            for name, files in self._files.items()
+        }

@@ -1,0 +1,115 @@
+"""Runs apart from each other: what their own wandering forbids to say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgevision.benchmarks.compare.apart import estimate_apart
+from edgevision.benchmarks.compare.estimate import Estimate
+from edgevision.benchmarks.compare.metrics import METRICS
+from edgevision.benchmarks.compare.series import Series
+
+Quiet = Callable[..., Any]
+ALL = list(METRICS.values())
+
+
+def series(latency_ms: np.ndarray) -> Series:
+    return Series(latency_ms * 1e6, latency_ms * 1e6)
+
+
+def estimates(base: list[np.ndarray], new: list[np.ndarray]) -> dict[str, Estimate]:
+    sides = ([series(np.asarray(run, float)) for run in side] for side in (base, new))
+    found = estimate_apart(*sides, ALL, np.random.default_rng(0))
+    return {estimate.metric.name: estimate for estimate in found}
+
+
+def test_quiet_machine_tells_five_percent(quiet: Quiet) -> None:
+    found = estimates([quiet(1)], [quiet(2, 10.5)])
+    for name in ("p50", "p90", "mean", "fps"):
+        assert found[name].verdict == "slower", name
+    assert found["p50"].low < math.log(1.05) < found["p50"].high
+    assert found["p50"].base == pytest.approx(10, rel=0.01)
+
+
+def test_noise_floor_is_twice_the_range_of_the_eighths() -> None:
+    """Levels 10 … 17 for 100 queries each: the medians of the eighths span 17 ÷ 10."""
+    run = np.repeat(np.arange(10.0, 18.0), 100)
+    found = estimates([run], [run])["p50"]
+    assert found.floor == pytest.approx(2 * math.log(1.7))
+
+
+def test_a_machine_that_got_slower_meanwhile_is_no_regression() -> None:
+    """A drift through both runs, as a chip warms up: the second is slower by 8 %, and so is its own end."""
+    drift = (
+        10
+        * np.exp(np.linspace(0, 0.16, 1600))
+        * np.exp(np.random.default_rng(1).normal(0, 0.02, 1600))
+    )
+    assert estimates([drift[:800]], [drift[800:]])["p50"].verdict != "slower"
+
+
+def test_five_runs_of_the_same_thing_are_the_noise_floor() -> None:
+    """Student's t with four degrees of freedom, 4.604, times the spread of a new run's difference to their mean."""
+    levels = [10.0, 10.2, 10.4, 10.1, 10.3]
+    found = estimates([np.full(100, level) for level in levels], [np.full(100, 10.9)])["p50"]
+    expected = 4.604 * np.std(np.log(levels), ddof=1) * math.sqrt(1 / 5 + 1)
+    assert found.floor == pytest.approx(expected, rel=1e-6)
+    assert found.change == pytest.approx(math.log(10.9) - np.mean(np.log(levels)))
+    assert found.verdict == "no difference"
+
+
+def test_runs_that_agree_beyond_their_own_noise_tell_more_than_one(quiet: Quiet) -> None:
+    base = [quiet(seed) for seed in range(6)]
+    assert estimates(base, [quiet(9, 10.1)])["p50"].verdict == "slower"
+    assert estimates(base[:1], [quiet(9, 10.1)])["p50"].verdict == "no difference"
+
+
+def test_two_runs_differ_by_no_less_than_their_range() -> None:
+    runs = [np.full(100, 10.0), np.full(100, 12.0)]
+    assert estimates(runs, [np.full(100, 12.5)])["p50"].floor == pytest.approx(math.log(1.2))
+
+
+def test_queries_too_few_for_a_percentile_are_named(quiet: Quiet) -> None:
+    found = estimates([quiet(1, n=100)], [quiet(2, n=63)])
+    assert found["p90"].untold == "p90 takes 64 queries; there are 63"
+    assert found["p90"].verdict == "cannot tell"
+    assert found["p50"].untold is None
+
+
+def test_a_run_that_only_drifts_is_one_witness() -> None:
+    run = np.linspace(10, 20, 40)
+    untold = estimates([run], [run])["p50"].untold
+    assert untold is not None
+    assert "run longer" in untold
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(1, 10**7), min_size=1, max_size=150))
+def test_a_run_against_itself_never_differs(latency: list[int]) -> None:
+    run = np.array(latency) / 1000
+    verdicts = {e.verdict for e in estimates([run], [run]).values()}
+    assert verdicts <= {"no difference", "cannot tell"}
+
+
+def test_sides_exchanged_turn_the_sign(quiet: Quiet) -> None:
+    there, back = (estimates(*sides) for sides in (
+        ([quiet(1)], [quiet(2, 11)]), ([quiet(2, 11)], [quiet(1)])))  # fmt: skip
+    for name in METRICS:
+        was, now = there[name], back[name]
+        if was.change is None:
+            assert now.change is None
+            continue
+        assert was.change == pytest.approx(-now.change)
+        assert was.floor == pytest.approx(now.floor)
+        assert (was.verdict, now.verdict) in [("slower", "faster"), ("no difference",) * 2]
+
+
+def test_answer_is_the_same_every_time(quiet: Quiet) -> None:
+    assert estimates([quiet(1)], [quiet(2)]) == estimates([quiet(1)], [quiet(2)])

@@ -1,0 +1,152 @@
+"""Lists on the command line, as a user gives them, on a tiny classifier and on NanoDet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import onnx
+import pytest
+from onnx import helper
+
+from edgevision import presets
+from edgevision.benchmarks.record import record_from_json
+from edgevision.benchmarks.schema import schema_text
+from edgevision.cli import main
+from edgevision.metadata import KEY, variant_metadata
+from edgevision.spec import InputSpec, ModelSpec, OutputSpec
+
+NOISE = "synthetic://noise?size=8x8"
+QUICK = ["--duration", "0", "--min-queries", "64"]
+
+
+def bench(*arguments: str | Path) -> int:
+    """Exit status of ``edgevision bench …``."""
+    with pytest.raises(SystemExit) as caught:
+        main(["bench", *map(str, arguments)])
+    return int(caught.value.code or 0)
+
+
+def test_matrix_shows_a_table_and_writes_all_records(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "all.json"
+    lists = ["--threads", "1,2", "--compute", "fp32,bf16", "--backend", "ort"]
+    assert bench(model_file, NOISE, *QUICK, *lists, "--output", output) == 0
+    shown = capsys.readouterr()
+    assert "skipped: ort · bf16 · threads 1" in shown.err
+    assert shown.err.index("skipped") < shown.err.index("1/2 fp32 · ort")
+    assert "threads" in shown.out
+    assert shown.out.count("VALID") == 2
+    assert f"written: {output}" in shown.out
+    data = json.loads(output.read_text())
+    assert data["matrix_schema"] == 1
+    assert [record["threads"]["engine"] for record in data["records"]] == [1, 2]
+    assert [one["wanted"]["compute"] for one in data["skipped"]] == ["bf16", "bf16"]
+    for record in data["records"]:
+        jsonschema.validate(record, json.loads(schema_text()))
+
+
+def test_one_configuration_with_a_report_is_shown_as_one(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(model_file, NOISE, *QUICK, "--report", tmp_path, "--json") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["valid"]
+    (line,) = (tmp_path / "records.jsonl").read_text().splitlines()
+    assert record_from_json(json.loads(line)).to_json() == data
+
+
+def test_record_of_a_child_is_asked_for_as_that_of_this_process(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench(model_file, NOISE, *QUICK, "--json")
+    here = json.loads(capsys.readouterr().out)
+    bench(model_file, NOISE, *QUICK, "--json", "--report", tmp_path)
+    child = json.loads(capsys.readouterr().out)
+    assert here["instance"] == child["instance"]
+    assert here["request_id"] == child["request_id"] != ""
+    assert set(here) == set(child)
+
+
+def test_resume_measures_again_what_was_asked_otherwise(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [model_file, NOISE, "--duration", "0", "--report", tmp_path]
+    count = lambda: len((tmp_path / "records.jsonl").read_text().splitlines())  # noqa: E731
+    assert bench(*arguments, "--min-queries", "64") == 0
+    assert bench(*arguments, "--min-queries", "64", "--resume") == 0
+    assert count() == 1
+    assert bench(*arguments, "--min-queries", "65", "--resume") == 0
+    assert count() == 2
+    assert bench(*arguments, "--min-queries", "64") == 0  # without it a history grows
+    assert count() == 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["--threads", "1,,2"], "empty part"),
+        (["--threads", "1,many"], "many"),
+        (["--hint", "latency,fast"], "fast"),
+        (["--scenario", "single-stream,rush-hour"], "rush-hour"),
+        (["--size", "12by13"], "height x width"),
+        (["--size", "0x8"], "1 to 16384"),
+        (["--batch", "0"], "0"),
+        (["--resume"], "--report"),
+        (["--backend", "nonsense,rubbish"], "none of these combinations"),
+        (["--backend", "nonsense", "--report", "{}"], "unknown backend"),
+        (["--fps", "5"], "--fps"),
+    ],
+)
+def test_senseless_list_is_a_usage_error(
+    wrong: list[str],
+    told: str,
+    model_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = [one.format(tmp_path) for one in wrong]
+    assert bench(model_file, NOISE, *QUICK, *given) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_source_that_is_not_there_fails_as_it_does_alone(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report"
+    assert bench(model_file, tmp_path / "absent.mp4", *QUICK, "--report", report) == 1
+    assert "there is no" in capsys.readouterr().err
+    assert json.loads((report / "records.jsonl").read_text())["status"] == "failed"
+
+
+def test_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench("--schema") == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "A record of edgevision bench"
+
+
+def test_real_detector_with_two_hints(
+    test_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = onnx.load(test_data / "models/nanodet.onnx")
+    labels = (test_data / "labels/coco-80.txt").read_text().split("\n")[:80]
+    told = presets.load("nanodet")
+    spec = ModelSpec(
+        told["task"],
+        InputSpec.from_dict(told["input"]),
+        OutputSpec.from_dict(told["output"]),
+        tuple(labels),
+    )
+    helper.set_model_props(model, {KEY: variant_metadata("fp32", "fp32", spec)})
+    path = tmp_path / "nanodet.onnx"
+    onnx.save(model, path)
+    arguments = ["--hint", "latency,throughput", "--size", "416,320", "--warmup", "1"]
+    video = test_data / "video/vtest.avi"
+    assert bench(path, video, *QUICK, *arguments, "--report", tmp_path / "r", "--json") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert [r["hint"] for r in data["records"]] == ["latency", "throughput"]
+    assert all(r["valid"] and r["queries"] >= 64 for r in data["records"])
+    told = {one["error"]["problem"] for one in data["skipped"]}
+    assert told == {"fp32 takes pictures of 416x416, not of 320x320"}
+    assert "nanodet" in (tmp_path / "r/report.html").read_text()
