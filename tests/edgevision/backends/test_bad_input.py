@@ -88,9 +88,9 @@ def test_auto_says_why_it_does_not_take_the_faster_openvino(
 def without_bf16(monkeypatch):
     """This processor, as if it had no bf16."""
     pytest.importorskip("openvino", reason="the extra openvino is not installed")
-    from edgevision.backends import openvino_
+    from edgevision.backends import _openvino_model
 
-    monkeypatch.setattr(openvino_, "_capabilities", lambda core: ["FP32", "INT8"])
+    monkeypatch.setattr(_openvino_model, "capabilities", lambda: ["FP32", "INT8"])
 
 
 def test_a_processor_without_bf16_that_is_asked_for_it(without_bf16, ev, bundle, squares_video):

@@ -17,10 +17,10 @@ from edgevision.spec import InputSpec, ModelSpec, OutputSpec
 from edgevision.variant import Variant
 
 pytest.importorskip("openvino", reason="the extra openvino is not installed")
-openvino_ = import_module("edgevision.backends.openvino_")
+_openvino_model = import_module("edgevision.backends._openvino_model")
 
 BF16 = pytest.mark.skipif(
-    "BF16" not in openvino_._core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
+    "BF16" not in _openvino_model.core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
     reason="this processor has no bf16",
 )
 
@@ -97,7 +97,7 @@ def test_bf16_when_it_is_asked_for_also_from_the_cache(open_with, selfie):
 
 @pytest.mark.parametrize(("compute", "listed"), [("bf16", "FP32, INT8"), ("fp16", "FP32, BF16")])
 def test_what_the_processor_has_not_is_refused(open_with, models, monkeypatch, compute, listed):
-    monkeypatch.setattr(openvino_, "_capabilities", lambda core: listed.split(", "))
+    monkeypatch.setattr(_openvino_model, "capabilities", lambda: listed.split(", "))
     with pytest.raises(BackendError, match=f"does not compute in {compute}") as refused:
         open_with(models.detector, compute=compute)
     assert listed in refused.value.received
@@ -105,10 +105,10 @@ def test_what_the_processor_has_not_is_refused(open_with, models, monkeypatch, c
 
 def test_a_precision_that_is_not_used_is_told(open_with, models, monkeypatch):
     """On x86 OpenVINO takes the hint f16 for bf16, without a word."""
-    has_fp16 = "FP16" in openvino_._capabilities(openvino_._core())
+    has_fp16 = "FP16" in _openvino_model.capabilities()
     if has_fp16:
         pytest.skip("this processor has fp16")
-    monkeypatch.setattr(openvino_, "_capabilities", lambda core: ["FP32", "FP16"])
+    monkeypatch.setattr(_openvino_model, "capabilities", lambda: ["FP32", "FP16"])
     with pytest.raises(BackendError, match="did not use the precision"):
         open_with(models.detector, compute="fp16")
 
@@ -150,7 +150,7 @@ def quantized(tmp_path, save_model):
 @pytest.mark.parametrize("compute", [None, "int8"])
 def test_int8_is_told_where_products_are_int8(open_with, quantized, run, compute):
     opened = open_with(quantized, compute=compute)
-    if "INT8" in openvino_._capabilities(openvino_._core()):
+    if "INT8" in _openvino_model.capabilities():
         assert opened.executed.compute == "int8"
     image = np.random.default_rng(3).integers(0, 256, (8, 8, 3), np.uint8)
     pixels = image[..., ::-1].transpose(2, 0, 1)
@@ -192,7 +192,7 @@ os.kill(os.getpid(), signal.SIGINT)
     ],
 )
 def test_a_foreign_error_becomes_one_line(text, line):
-    assert openvino_._one_line(RuntimeError(text)) == line
+    assert _openvino_model.one_line(RuntimeError(text)) == line
 
 
 def blobs(folder):

@@ -27,7 +27,7 @@ from edgevision.spec import InputSpec, ModelSpec, OutputSpec
 from edgevision.variant import Variant
 
 pytest.importorskip("openvino", reason="the extra openvino is not installed")
-openvino_ = import_module("edgevision.backends.openvino_")
+_openvino_model = import_module("edgevision.backends._openvino_model")
 
 
 @pytest.mark.parametrize("name", ["detector", "classifier", "two_inputs", "bright"])
@@ -113,7 +113,7 @@ def int8(model, spec, image):
 def require(compute):
     if compute == "int8" and not has_vnni():
         pytest.skip("this processor has no VNNI: products of uint8 and int8 may saturate")
-    if compute == "bf16" and "BF16" not in openvino_._capabilities(openvino_._core()):
+    if compute == "bf16" and "BF16" not in _openvino_model.capabilities():
         pytest.skip("this processor has no bf16")
 
 
