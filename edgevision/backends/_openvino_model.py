@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgevision.backends import Executed, Variant
 from edgevision.backends._model_cache import cache_folder, seal
@@ -41,8 +42,8 @@ __all__ = [
     "core",
     "executed",
     "one_line",
-    "ov",
     "ports_by_name",
+    "shared_tensor",
     "tensor_of",
     "wanted_precision",
 ]
@@ -182,6 +183,11 @@ def _multiplies_int8(compiled: Any) -> bool:
         and info["runtimePrecision"].astype(str) in ("u8", "i8")
         for info in infos
     )
+
+
+def shared_tensor(array: NDArray[Any]) -> Any:
+    """OpenVINO's tensor on an array's memory; the array has to outlive it."""
+    return ov.Tensor(array, shared_memory=True)
 
 
 def ports_by_name(ports: Sequence[Port], tensors: Sequence[TensorSpec]) -> dict[str, Port]:

@@ -23,8 +23,8 @@ from edgevision.backends._openvino_model import (
     compile_variant,
     executed,
     one_line,
-    ov,
     ports_by_name,
+    shared_tensor,
     tensor_of,
     wanted_precision,
 )
@@ -147,7 +147,7 @@ class OpenVinoSlot:
         self.rows = self._inputs.rows
         for name, port in ports[0].items():
             array = self._inputs.arrays[name]
-            request.set_tensor(port, ov.Tensor(array, shared_memory=True))
+            request.set_tensor(port, shared_tensor(array))
         self._arrays: dict[str, NDArray[Any]] = {}
         self._open: dict[str, Port] = {}
         for name, tensor in outputs.items():
@@ -156,7 +156,7 @@ class OpenVinoSlot:
                 continue
             array = self._arrays[name] = np.zeros(concrete_shape(tensor, None), tensor.dtype)
             if array.shape == tensor.shape:
-                request.set_tensor(ports[1][name], ov.Tensor(array, shared_memory=True))
+                request.set_tensor(ports[1][name], shared_tensor(array))
             else:
                 self._open[name] = ports[1][name]
         self._results = MappingProxyType(self._arrays)

@@ -27,6 +27,7 @@ FLOORS = [
     "cuda decoders draw metrics pixel_formats preprocess",
     "trt",
     "backends labelled sinks sources stages tasks",
+    "work",
     "pipeline",
     "model golden inspection running verification doctor commands",
     "benchmarks",
@@ -38,7 +39,7 @@ MAY_IMPORT = {
     "edgevision/cli.py": {"click"},
     "edgevision/commands.py": {"click"},
     "edgevision/backends/ort.py": {"onnxruntime"},
-    "edgevision/backends/openvino_.py": {"openvino"},
+    "edgevision/backends/_openvino_model.py": {"openvino"},
     "edgevision/cuda/library.py": {"pycuda"},
     "edgevision/metrics/detection_map.py": {"pycocotools"},
 }
