@@ -142,7 +142,7 @@ def _run(arguments: list[str], *, debug: bool) -> int:
 #: What to install when an import fails: the extra of the main job, and what else there may be.
 _PACKAGES = {
     "cv2": "pip install 'edgevision[run]', or on Debian and Jetson: apt install python3-opencv",
-    "onnx": "pip install 'edgevision[convert]'",
+    "onnx": "pip install 'edgevision[convert]', or on a Jetson, where OpenCV is there: pip install onnx",
     "onnxruntime": "pip install 'edgevision[run]', or on a Jetson, where OpenCV is there: pip install onnxruntime",
 }
 

@@ -82,7 +82,10 @@ def l4t(root: Path) -> str | None:
 def jetpack_package(root: Path) -> str | None:
     """The version of the package ``nvidia-jetpack``, such as ``6.2.1+b38``, where it is installed."""
     status = read(root / "var/lib/dpkg/status") or ""
-    found = re.search(r"^Package: nvidia-jetpack\n(?:.+\n)*?Version: (\S+)", status, re.MULTILINE)
+    entry = re.search(r"^Package: nvidia-jetpack(?:\n.+)*", status, re.MULTILINE)
+    if entry is None or "\nStatus: install ok installed\n" not in entry[0]:
+        return None  # one that was removed leaves its entry
+    found = re.search(r"^Version: (\S+)", entry[0], re.MULTILINE)
     return found[1] if found else None
 
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.backends import Session, Slot
@@ -30,68 +28,15 @@ from edgevision.spec import InputSpec, Shape, TensorSpec
 from edgevision.stages import Stage
 from edgevision.tasks import Task
 from edgevision.tensors import image_input
+from edgevision.work import Run, Work
 
 __all__ = ["Pipeline"]
 
-_READ, _QUEUE, _LOAD, _H2D, _COMPUTE, _D2H, _DECODE, _SINK = range(len(STAGES))
+_READ, _QUEUE, _LOAD, _, _COMPUTE, _, _DECODE, _SINK = range(len(STAGES))
 _TOTAL = len(STAGES)
 _NO_TIME = (0,) * (_TOTAL + 1)
 #: Sizes of tensor that keep their slots at the same time, for models that take any size.
 _SIZES_KEPT = 4
-
-
-@dataclass(slots=True)
-class _Run:
-    """One submission: some regions of one frame in one slot, or several frames, one in each row.
-
-    Attributes:
-        slot: Where they were loaded.
-        transforms: Of each row.
-        works: The frames, if they are several; the first one has the run.
-    """
-
-    slot: Slot
-    transforms: list[Transform]
-    works: Sequence[_Work] = ()
-
-
-@dataclass(slots=True)
-class _Work:
-    """One frame on its way; used again for later frames, so that nothing grows."""
-
-    frame: Frame = field(default_factory=Frame)
-    bgr: Image = field(default_factory=lambda: np.empty((0, 0, 3), np.uint8))
-    runs: list[_Run] = field(default_factory=list)
-    parts: list[Any] = field(default_factory=list)
-    started: int = 0
-    mark: int = 0
-    last: int = 0
-    row: list[int] = field(default_factory=lambda: [0] * (_TOTAL + 1))
-
-    def stamp(self, stage: int) -> None:
-        """Adds the time since the last mark to a stage."""
-        now = now_ns()
-        self.row[stage] += now - self.mark
-        self.last = now - self.mark
-        self.mark = now
-
-    def split(self, device_ns: tuple[int, int, int] | None) -> None:
-        """Divides the wait that was stamped last into what a device says of it.
-
-        What is left, the wait for the device to begin and for word of its end, is `queue`. Clocks differ: what
-        the device says beyond the wait itself is cut off, so that the stages still add up.
-        """
-        if device_ns is None:
-            return
-        left = self.last
-        for stage, told in zip(
-            (_COMPUTE, _H2D, _D2H), (device_ns[1], device_ns[0], device_ns[2]), strict=True
-        ):
-            took = min(told, left)
-            self.row[stage] += took
-            left -= took
-        self.row[_COMPUTE] -= self.last
-        self.row[_QUEUE] += left
 
 
 class Pipeline:
@@ -118,7 +63,7 @@ class Pipeline:
         self._input = image_input(spec, session.inputs)
         self._idle: dict[tuple[int, int], list[Slot]] = {}
         self._depth = session.slots
-        self._one = _Work()
+        self._one = Work()
         self._streaming = False
         self._previous: Result | None = None
 
@@ -177,8 +122,8 @@ class Pipeline:
         self._previous = None
         # New frames for each stream: a source may have put pixels of its own into the old ones.
         rows = self._rows
-        works = tuple(_Work() for _ in range(self._depth * rows))
-        spare, pending = list(works), deque[list[_Work]]()
+        works = tuple(Work() for _ in range(self._depth * rows))
+        spare, pending = list(works), deque[list[Work]]()
         ready = getattr(source, "ready", None)
         with self._session.attach():
             try:
@@ -218,15 +163,15 @@ class Pipeline:
     def _read_some(
         self,
         source: Source,
-        spare: list[_Work],
+        spare: list[Work],
         rows: int,
         ready: Callable[[], bool] | None,
-    ) -> tuple[list[_Work], bool]:
+    ) -> tuple[list[Work], bool]:
         """The next frame, and those behind it that fill a slot; whether there may be more.
 
         Nobody waits for a row to be filled: of a live source only frames that are there already are taken.
         """
-        group: list[_Work] = []
+        group: list[Work] = []
         while not group or (len(group) < rows and (ready() if ready else not source.live)):
             work = spare.pop()
             if not self._read(work, source):
@@ -235,7 +180,7 @@ class Pipeline:
             group.append(work)
         return group, True
 
-    def _read(self, work: _Work, source: Source) -> bool:
+    def _read(self, work: Work, source: Source) -> bool:
         """Reads a frame; False at the end of the source."""
         work.row[:] = _NO_TIME
         work.frame.source = ""  # the source before this one may have set it
@@ -245,7 +190,7 @@ class Pipeline:
         work.stamp(_READ)
         return True
 
-    def _submit_all(self, group: Sequence[_Work]) -> None:
+    def _submit_all(self, group: Sequence[Work]) -> None:
         """Sends frames to the engine: in one slot where they are looked at as a whole and have the same size."""
         first = group[0]
         alone = len(group) == 1 or any(
@@ -268,9 +213,9 @@ class Pipeline:
         for work in group:
             work.stamp(_QUEUE)  # while the others were loaded
         slot.submit(len(group))
-        first.runs.append(_Run(slot, transforms, group))
+        first.runs.append(Run(slot, transforms, group))
 
-    def _submit(self, work: _Work, previous: Result | None) -> None:
+    def _submit(self, work: Work, previous: Result | None) -> None:
         work.parts.clear()
         regions = self._task.regions(work.frame, previous)
         done = 0
@@ -285,12 +230,12 @@ class Pipeline:
             ]
             work.stamp(_LOAD)
             slot.submit(len(chunk))
-            work.runs.append(_Run(slot, transforms))
+            work.runs.append(Run(slot, transforms))
             done += len(chunk)
             if done < len(regions):  # a frame of many regions uses one slot after another
                 self._collect(work)
 
-    def _loadable(self, work: _Work) -> tuple[Image, str]:
+    def _loadable(self, work: Work) -> tuple[Image, str]:
         """A frame's pixels and their format, turned into one that the session takes."""
         image, format = work.frame.image, work.frame.format
         if format in self._session.formats:
@@ -299,7 +244,7 @@ class Pipeline:
         return work.bgr, "bgr"
 
     def _deliver_all(
-        self, pending: deque[list[_Work]], spare: list[_Work]
+        self, pending: deque[list[Work]], spare: list[Work]
     ) -> Iterator[tuple[Frame, Result]]:
         """Hands over the frames that were begun first."""
         for number, work in enumerate(pending[0]):
@@ -316,11 +261,11 @@ class Pipeline:
             self.ring.add(work.row)
         spare += pending.popleft()
 
-    def _finish(self, work: _Work) -> Result:
+    def _finish(self, work: Work) -> Result:
         self._collect(work)
         return self._task.merge(work.parts, work.frame)
 
-    def _collect(self, work: _Work) -> None:
+    def _collect(self, work: Work) -> None:
         """Waits for a frame's runs, decodes them and sets their slots free."""
         while work.runs:
             run = work.runs.pop(0)
@@ -352,7 +297,7 @@ class Pipeline:
             return tensor_size(self._spec, frame.height, frame.width)
         return tensor_size(self._spec, region.height, region.width)
 
-    def _take_slot(self, work: _Work, region: Affine | None) -> Slot:
+    def _take_slot(self, work: Work, region: Affine | None) -> Slot:
         size = self._size(work.frame, region)
         idle = self._idle.setdefault(size, [])
         if len(self._idle) > _SIZES_KEPT:
@@ -366,7 +311,7 @@ class Pipeline:
     def _shapes(self, size: tuple[int, int]) -> dict[str, Shape]:
         return {self._input.name: (self._rows, *self._spec.tensor_shape(*size))}
 
-    def _abandon(self, work: _Work) -> None:
+    def _abandon(self, work: Work) -> None:
         """Waits for what is still submitted; its slots are not used again, for they may have failed."""
         while work.runs:
             with suppress(EdgevisionError):

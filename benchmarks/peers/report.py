@@ -35,10 +35,11 @@ sh benchmarks/peers/make_environment.sh FOLDER "$(command -v python)"      # ult
 python benchmarks/peers/run.py FOLDER --rounds {rounds}
 ```
 
-{machine}. {versions}.
+{machine}, load average {load} after the rounds. {versions}.
 
-Clip: {frames} frames of `{scene}` at 1920×1080, H.264, {bitrate}bit/s, no frame waiting for a later one, as a camera
-sends it. All use the thresholds 0.25 (score) and 0.7 (overlap) and write a line of JSON a frame, at once.
+Clip: {frames} frames of `{scene}`, H.264, {bitrate}bit/s, no frame waiting for a
+later one, as a camera sends it. All use the thresholds 0.25 (score) and 0.7 (overlap) and write a line of JSON a
+frame, at once.
 
 - **frames/s**: beside ultralytics' `predict(stream=True)`, from the first line being complete to the last: neither
   start nor exit. Ratios are of medians over {rounds} rounds, with a bootstrap 95 % interval.

@@ -66,10 +66,15 @@ def compared(given: Sequence[Side]) -> dict[str, DetectionAgreement]:
 
 def take_turns(
     given: Sequence[Side], engines: Sequence[Engine], model: Path, rounds: int
-) -> tuple[dict[str, list[Figures]], dict[Engine, list[tuple[float, float]]]]:
-    """Rounds of one run each; every round begins with another side, and the direction alternates."""
+) -> tuple[dict[str, list[Figures]], dict[Engine, list[tuple[float, float]]], list[float]]:
+    """Rounds of one run each; every round begins with another side, and the direction alternates.
+
+    Returns:
+        What each side took, what the engines gave alone, and the load average after each round.
+    """
     taken: dict[str, list[Figures]] = {side.name: [] for side in given}
     alone: dict[Engine, list[tuple[float, float]]] = {engine: [] for engine in engines}
+    loads: list[float] = []
     for number in range(rounds):
         first = number % len(given)
         order = [*given[first:], *given[:first]][:: -1 if number % 2 else 1]
@@ -78,8 +83,9 @@ def take_turns(
         for engine in engines:
             alone[engine].append((app_fps(engine, model), bench_fps(engine, model)))
         speeds = ", ".join(f"{found[-1].fps:.1f}" for found in taken.values())
-        tell(f"round {number + 1}/{rounds}: {speeds} frames/s, load {os.getloadavg()[0]:.1f}")
-    return taken, alone
+        loads.append(os.getloadavg()[0])
+        tell(f"round {number + 1}/{rounds}: {speeds} frames/s, load {loads[-1]:.1f}")
+    return taken, alone, loads
 
 
 def machine() -> str:
@@ -113,9 +119,10 @@ def main() -> None:
     given = [s for s in sides(setting) if s.name == REFERENCE or arguments.only in s.name]
     engines = () if arguments.no_engine else ENGINES
     same = compared(given)
-    taken, alone = take_turns(given, engines, setting.model, arguments.rounds)
+    taken, alone, loads = take_turns(given, engines, setting.model, arguments.rounds)
     about: dict[str, str | int] = {"rounds": arguments.rounds, "frames": arguments.frames}
     about |= {"machine": machine(), "versions": versions(setting.python)}
+    about["load"] = f"{min(loads):.1f} … {max(loads):.1f}"
     arguments.output.write_text(page(given, taken, same, alone, about), encoding="utf-8")
     tell(f"written: {arguments.output}")
 

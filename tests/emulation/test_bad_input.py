@@ -142,7 +142,7 @@ def test_no_engine_names_the_command_that_builds_one(
     refused: Callable[..., str], model: Path
 ) -> None:
     text = refused(said="there is no engine of")
-    assert f"edgevision build {model.parent} --variant" in text
+    assert f"edgevision build {model} --variant" in text, "its folder is no bundle"
     assert "--backend ort runs without" in text
 
 

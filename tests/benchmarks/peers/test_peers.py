@@ -125,7 +125,7 @@ def page(peers, fps, f1_lines, tmp_path):
         first, peak = (0.3, 200.0) if side.ours else (2.4, 500.0)
         figures = measure.Figures(speeds[side.name], 30.0, 9.0, first, peak)
         taken[side.name] = [figures] * 3
-    about = {"rounds": 3, "frames": 300, "machine": "A processor, 2 cores", "versions": "a 1"}
+    about = {"rounds": 3, "frames": 300, "machine": "A processor", "versions": "a 1", "load": "2"}
     return report.page(given, taken, same, {sides.ENGINES[0]: [(10.0, 11.0)] * 3}, about)
 
 

@@ -66,6 +66,15 @@ def test_an_unknown_release_is_told_as_it_stands(orin):
     assert (found.state, found.facts["l4t"], found.facts["jetpack"]) == ("ok", "41.1.0", None)
 
 
+def test_a_jetpack_package_that_was_removed_is_not_told(orin):
+    entry = "Package: nvidia-jetpack\nStatus: deinstall ok config-files\nVersion: 6.0\n"
+    orin.write(
+        "/var/lib/dpkg/status", f"{entry}\nPackage: z\nStatus: install ok installed\nVersion: 1\n"
+    )
+    facts = orin.examine()["jetpack"].facts
+    assert (facts["package"], facts["jetpack"]) == (None, "6.2.1")
+
+
 def test_a_release_of_another_form_is_told_as_it_stands(orin):
     orin.write("/etc/nv_tegra_release", "Jetson Linux, the next one\x1b[31m\n")
     found = orin.examine()["jetpack"]
