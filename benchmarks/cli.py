@@ -122,6 +122,8 @@ def bench(
         raise click.UsageError("--resume goes on with what a --report DIR holds: name it")
     vs = {name: options.pop(name) for name in VS}
     if vs_asked(vs):
+        if resume:
+            raise click.UsageError("--vs cannot go on with an earlier run: leave --resume out")
         return bench_in_turns(
             model, source, plans, axes, options, vs, (output, report), force=force, as_json=as_json
         )

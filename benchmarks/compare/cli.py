@@ -51,8 +51,8 @@ def compare(
         raise click.UsageError("--markdown and --json: choose one of the two")
     limits = {} if max_regression is None else parse_limits(max_regression)
     report = compare_sides(
-        read_records(base),
-        read_records(new),
+        read_records(base, _warn),
+        read_records(new, _warn),
         names=(base.name, new.name) if base.name != new.name else (str(base), str(new)),
         limits=limits,
         allow_different=allow_different,
@@ -64,3 +64,7 @@ def compare(
             report_markdown(report) if as_markdown else report_text(report), nl=not as_markdown
         )
     return report.exit_status
+
+
+def _warn(text: str) -> None:
+    click.echo(text, err=True)

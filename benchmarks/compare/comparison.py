@@ -13,6 +13,7 @@ from edgevision.benchmarks.compare.estimate import Estimate
 from edgevision.benchmarks.compare.gate import Ruling
 from edgevision.benchmarks.compare.sameness import Difference
 from edgevision.benchmarks.compare.series import Series
+from edgevision.text import counted
 
 __all__ = ["Comparison", "Report", "Skipped"]
 
@@ -140,6 +141,19 @@ class Report:
     def lost(self) -> int:
         """How many configurations the base has, and the new side failed to measure."""
         return sum(skipped.lost for skipped in self.skipped)
+
+    @property
+    def gate_text(self) -> str:
+        """The gate's outcome in a line, so that nobody takes "cannot tell" for "passed"."""
+        if self.outcome is None:
+            return ""
+        status = f"exit status {self.exit_status}"
+        if self.lost:
+            lost = f"{counted(self.lost, 'configuration')} of the base not measured anew"
+            return f"{self.outcome.upper()}: {lost}; {status}"
+        if self.outcome != "cannot tell":
+            return f"{self.outcome.upper()}; {status}"
+        return f"CANNOT TELL: a regression was neither found nor ruled out; {status}"
 
     @property
     def exit_status(self) -> int:

@@ -50,14 +50,13 @@ class Estimate:
         return "slower" if self.metric.worse(self.change) > 0 else "faster"
 
     @property
-    def worse_low(self) -> float:
-        """The least by which it may have got worse, as a logarithm; below 0 it may have got better."""
-        return min(self.metric.worse(self.low), self.metric.worse(self.high))
-
-    @property
-    def worse_high(self) -> float:
-        """The most by which it may have got worse, as a logarithm."""
-        return max(self.metric.worse(self.low), self.metric.worse(self.high))
+    def worse(self) -> tuple[float, float]:
+        """The least and the most by which it may have got worse, noise included, as logarithms; below 0 is better."""
+        if self.change is None:
+            return math.nan, math.nan
+        told = self.low, self.high, self.change - self.floor, self.change + self.floor
+        worse = [self.metric.worse(end) for end in told]
+        return min(worse), max(worse)
 
     @property
     def resolution(self) -> float:

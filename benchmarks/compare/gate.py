@@ -68,21 +68,23 @@ def parse_limits(text: str) -> dict[str, float]:
 
 
 def judge(estimate: Estimate, limit: float) -> Ruling:
-    """Failed only if the whole interval is beyond the bound, and the change beyond the noise floor."""
+    """Failed only if the change is real, and neither chance nor noise can have made what is beyond the bound.
+
+    What the change may be is its interval, and all that is no further from it than the noise floor: of two runs apart
+    the interval knows nothing of what happened between them. Passed if all of that is within the bound.
+    """
     metric = estimate.metric
     if estimate.change is None:
         return Ruling(metric.name, limit, "cannot tell", estimate.untold or "")
     bound = -math.log1p(-limit) if metric.higher_is_better else math.log1p(limit)
-    if estimate.verdict == "slower" and estimate.worse_low > bound:
+    least, most = estimate.worse
+    if estimate.verdict == "slower" and least > bound:
         return Ruling(metric.name, limit, "failed", f"worse by {_range(estimate)}")
     if estimate.verdict == "faster":
         return Ruling(metric.name, limit, "passed", f"better by {_range(estimate)}")
-    if estimate.worse_high <= bound and estimate.floor <= bound:
+    if most <= bound:
         return Ruling(metric.name, limit, "passed", "within the bound")
-    if estimate.worse_high <= bound:
-        reason = f"noise alone makes {100 * math.expm1(estimate.floor):.1f} %, more than the bound"
-    else:
-        reason = f"the change may be anything from {_range(estimate)}"
+    reason = f"the interval is {_range(estimate)}, and noise alone makes {_percent(estimate.floor)}"
     return Ruling(metric.name, limit, "cannot tell", reason)
 
 
@@ -95,6 +97,10 @@ def judge_all(estimates: list[Estimate], limits: Mapping[str, float]) -> list[Ru
 def _range(estimate: Estimate) -> str:
     ends = (100 * math.expm1(end) for end in (estimate.low, estimate.high))
     return " to ".join(f"{end:+.1f} %".replace("-", "−") for end in ends)
+
+
+def _percent(log_ratio: float) -> str:
+    return f"±{100 * math.expm1(log_ratio):.1f} %"
 
 
 def _wrong(part: str, expected: str) -> UsageError:

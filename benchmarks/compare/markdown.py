@@ -28,7 +28,8 @@ def report_markdown(report: Report) -> str:
     lines = [f"### Benchmark: {markdown(report.new)} against {markdown(report.base)}", ""]
     if report.outcome is not None:
         bounds = ", ".join(f"{name} {100 * limit:g} %" for name, limit in report.limits.items())
-        lines += [f"{_OUTCOMES[report.outcome]} **{report.outcome}** (at most worse: {bounds})", ""]
+        mark = _OUTCOMES[report.outcome]
+        lines += [f"{mark} **{report.gate_text}** (at most worse: {bounds})", ""]
     if any(_not_alike(comparison) for comparison in report.comparisons):
         lines += ["⚠️ **No like with like**: allowed by `--allow-different`, see the details.", ""]
     lines += [

@@ -103,7 +103,7 @@ def bench_in_turns(
         plan=plan,
         choices={**single, **options},
         new_choices=others,
-        limits=parse_limits(given["max_regression"]) if given["max_regression"] else {},
+        limits={} if given["max_regression"] is None else parse_limits(given["max_regression"]),
         output=places[0],
         report=places[1],
         force=force,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgevision.benchmarks.history import read_history
 from edgevision.errors import DataError
 
 __all__ = ["instance_key", "read_records", "title"]
+
+Say = Callable[[str], None]
 
 _HINT = "edgevision bench MODEL --output FILE.json writes one"
 _FOLDER_FILE = "records.jsonl"
@@ -18,8 +20,12 @@ _FOLDER_FILE = "records.jsonl"
 _CHOICES = ("variant", "precision", "backend", "compute", "hint", "scenario", "samples_per_query")
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
+def read_records(path: Path, say: Say = lambda _: None) -> list[dict[str, Any]]:
     """All records of a file or a report's folder, in its order.
+
+    Args:
+        path: The file or the folder.
+        say: Told of lines of a history that are no record, such as one that a crash cut; they are left out.
 
     Raises:
         DataError: There is no record, or something in it is no record.
@@ -35,7 +41,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         raise DataError(
             f"{file} is no text", expected="a benchmark's record", hint=_HINT
         ) from error
-    records = [_checked(item, f"{file}{where}") for where, item in _items(text)]
+    records = [_checked(item, f"{file}{where}") for where, item in _items(text, file, say)]
     if not records:
         raise DataError(f"{file} holds no record", hint=_HINT)
     return records
@@ -66,25 +72,25 @@ def title(record: Mapping[str, Any]) -> str:
     return " · ".join(str(part) for part in told if part)
 
 
-def _items(text: str) -> Iterator[tuple[str, Any]]:
-    """Where and what: the file as one JSON text, else each of its lines."""
+def _items(text: str, file: Path, say: Say) -> list[tuple[str, Any]]:
+    """Where and what: the file as one JSON text, else as a history."""
     try:
         whole = json.loads(text)
     except (ValueError, RecursionError):
-        yield from _lines(text)
-        return
+        return _of_history(file, say)
     several = whole.get("records") if isinstance(whole, dict) and "schema" not in whole else whole
     if isinstance(several, list):
-        yield from ((f", record {number}", item) for number, item in enumerate(several, 1))
-    else:
-        yield "", whole
+        return [(f", record {number}", item) for number, item in enumerate(several, 1)]
+    return [("", whole)]
 
 
-def _lines(text: str) -> Iterator[tuple[str, Any]]:
-    """A line that a crash cut is left out, as by `edgevision.benchmarks.history`."""
-    for number, line in enumerate(text.splitlines(), 1):
-        with suppress(ValueError, RecursionError):
-            yield f", line {number}", json.loads(line)
+def _of_history(file: Path, say: Say) -> list[tuple[str, Any]]:
+    history = read_history(file)
+    if history.records and history.damaged:
+        numbers = ", ".join(map(str, history.damaged[:5]))
+        more = ", …" if len(history.damaged) > 5 else ""
+        say(f"{file}: left out, being cut or no record: line {numbers}{more}")
+    return [(f", record {number}", item) for number, item in enumerate(history.records, 1)]
 
 
 def _checked(item: Any, where: str) -> dict[str, Any]:
@@ -108,6 +114,8 @@ def _problem(item: Any) -> str | None:
         return "it is no object"
     if not isinstance(item.get("schema"), int):
         return "it has no 'schema'"
+    if "samples_ns" not in item:
+        return "it has no 'samples_ns'"
     for key in ("environment", "bundle", "boundary", "threads", "instance", "source", "stages_ns"):
         if not isinstance(item.get(key), dict | None):
             return f"its {key!r} is no object"

@@ -24,6 +24,7 @@ def report_json(report: Report) -> dict[str, Any]:
         "allow_different": report.allowed,
         "max_regression": {name: round(100 * limit, 6) for name, limit in report.limits.items()},
         "gate": report.outcome,
+        "gate_text": report.gate_text,
         "exit_status": report.exit_status,
         "comparisons": [_comparison(comparison) for comparison in report.comparisons],
         "not_compared": [

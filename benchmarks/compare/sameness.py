@@ -10,6 +10,8 @@ from typing import Any
 __all__ = ["Difference", "differences"]
 
 _Record = Mapping[str, Any]
+#: What a server run writes beside what it was told: it is never twice the same.
+_FOUND_OUT = ("overruns", "searched")
 _SAID_ELSEWHERE = ("variant", "precision", "backend", "compute", "batch", "size", "threads", "hint")
 
 
@@ -82,6 +84,14 @@ def _options(record: _Record) -> dict[str, Any] | None:
     return {key: value for key, value in found.items() if key not in _SAID_ELSEWHERE}
 
 
+def _told(record: _Record) -> dict[str, Any] | None:
+    """What the scenario was told, without what it found out."""
+    found = record.get("scenario_options")
+    if not isinstance(found, Mapping):
+        return None
+    return {key: value for key, value in found.items() if key not in _FOUND_OUT}
+
+
 def _libraries(record: _Record) -> dict[str, Any]:
     found = _at("environment.libraries")(record)
     return dict(found) if isinstance(found, Mapping) else {}
@@ -96,8 +106,9 @@ _CONDITIONS = {
     **_read_all(
         "schema", "bundle.name", "variant", "precision", "backend", "compute",
         "instance.batch", "instance.size", "samples_per_query", "hint", "in_flight", "threads.engine",
-        "threads.opencv", "scenario", "scenario_options", "boundary.kind",
+        "threads.opencv", "scenario", "boundary.kind",
     ),
+    "scenario_options": _told,
     "source": _frames,
     **_read_all(
         "engine.device", "environment.os.arch", "environment.cpu.name",

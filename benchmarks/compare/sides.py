@@ -86,7 +86,7 @@ def _unusable(records: Sequence[_Record], name: str, allow: bool) -> str | None:
     status, error = last.get("status") or "ok", last.get("error") or {}
     if not last.get("samples_ns"):
         problem = error.get("problem") or last.get("invalid_reason") or "it has no queries"
-        return f"{name} {'' if status == 'ok' else status + ': '}{problem}"
+        return f"{name}: {problem}" if status == "ok" else f"{name} {status}: {problem}"
     if not last.get("valid") and not allow:
         return f"{name} is INVALID: {last.get('invalid_reason')}"
     return None
@@ -117,6 +117,8 @@ def _compared(
     notes = [f"both: {note}" for note in said[0] if note in said[1]]
     for name, own, others in (("base", said[0], said[1]), ("new", said[1], said[0])):
         notes += [f"{name}: {note}" for note in own if note not in others]
+    if was == now:
+        notes.append("base and new are one and the same record")
     rulings = judge_all(estimates, limits)
     return Comparison(
         title(now), instance_key(now), runs[0], runs[1], turns, estimates, rulings, found, notes

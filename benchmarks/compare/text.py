@@ -22,7 +22,7 @@ def report_text(report: Report) -> str:
     parts = [_comparison(report, comparison) for comparison in report.comparisons]
     rest = [line for s in report.skipped for line in _row("not compared", f"{s.title}: {s.reason}")]
     if report.outcome is not None:
-        rest += _row("gate", report.outcome.upper())
+        rest += _row("gate", report.gate_text)
     return "\n\n".join("\n".join(part) for part in [*parts, rest] if part)
 
 

@@ -20,6 +20,7 @@ from edgevision.benchmarks.compare.sides import compare_sides
 from edgevision.benchmarks.compare.text import report_text
 from edgevision.benchmarks.compare.turns import take_turns
 from edgevision.benchmarks.environment import read_environment, read_state
+from edgevision.benchmarks.estimate.floor import floor_of_run
 from edgevision.benchmarks.instance import request_id
 from edgevision.benchmarks.memory import golden_source
 from edgevision.benchmarks.observed import observed
@@ -145,7 +146,9 @@ def measure_in_turns(duel: Duel, stop: StopSign, *, tell: Tell | None = None) ->
                 interleaved={"run": run, "side": side, **turns.to_json()},
                 **_seen(sampler, one, environment),
             )
-            records.append(replace(record, **ending(one, stop)))
+            record = replace(record, **ending(one, stop))
+            floor = floor_of_run(record, model.variant, model.pipeline.open_rows)
+            records.append(replace(record, floor=floor))
         return records
 
 
@@ -191,7 +194,7 @@ def _claim(duel: Duel) -> None:
     if duel.report is None:
         return
     try:
-        duel.report.mkdir(exist_ok=True)
+        duel.report.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
             f"{duel.report} cannot be made: {error.strerror}", hint="choose another folder"

@@ -7,6 +7,7 @@ Concat of numbers) is run on the way, so that models exported with open sizes co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, defs, helper, inliner, numpy_helper, parser, shape_inference
+from onnx.external_data_helper import load_external_data_for_tensor
 from onnx.reference import ReferenceEvaluator
 
 from edgevision.benchmarks.estimate.network import Network, Node, Tensor
@@ -41,14 +43,14 @@ def read_network(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Network:
     """Reads a model and works out all shapes that can be known.
 
     Args:
-        path: The ONNX file; external weights need not be there.
+        path: The ONNX file; weights in files of their own need not be there, but small ones may be shapes.
         shapes: Input → its whole shape.
 
     Raises:
         ModelError: It is not ONNX, or it does not take these shapes.
     """
     try:
-        return _Reading(_loaded(path), shapes).network(path)
+        return _Reading(_loaded(path), shapes, path.parent).network(path)
     except EdgevisionError:
         raise
     except Exception as error:  # protobuf's, onnx's and Python's own, of what a file may hold
@@ -80,8 +82,8 @@ class _Reading:
         constants: Names of all constants.
     """
 
-    def __init__(self, model: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        self.model, self.graph = model, model.graph
+    def __init__(self, model: Any, shapes: Mapping[str, tuple[int, ...]], folder: Path) -> None:
+        self.model, self.graph, self.folder = model, model.graph, folder
         self.opsets = {entry.domain or "": entry.version for entry in model.opset_import}
         self.declared = {info.name: info.type for info in self.graph.value_info}
         self.declared |= {info.name: info.type for info in self.graph.output}
@@ -198,7 +200,13 @@ class _Reading:
         dims = tuple(weight.dims)
         self.constants.add(weight.name)
         self.types[weight.name] = helper.make_tensor_type_proto(weight.data_type, dims)
-        if prod(dims) <= _SMALL and weight.data_location != TensorProto.EXTERNAL:
+        if prod(dims) > _SMALL:
+            return
+        if weight.data_location != TensorProto.EXTERNAL:
+            self.values[weight.name] = numpy_helper.to_array(weight)
+            return
+        with suppress(Exception):  # its file is missing, too short, or outside of the folder
+            load_external_data_for_tensor(weight, str(self.folder))
             self.values[weight.name] = numpy_helper.to_array(weight)
 
     def _node(self, node: Any, number: int) -> Node:

@@ -79,14 +79,14 @@ def work_of(node: Node, network: Network) -> Work | None:
     """What a node computes.
 
     Returns:
-        None if the operator is not known here, or a shape that it takes is not.
+        None if the operator is not known here, a shape that it takes is not, or its attributes make no sense.
     """
     if node.op in _MOVES:
         return Work()
     count = _COUNTS.get(node.op)
     try:
         return None if count is None else count(node, network)
-    except (_UnknownShapeError, IndexError, KeyError):
+    except (_UnknownShapeError, LookupError, ArithmeticError, TypeError, ValueError):
         return None
 
 

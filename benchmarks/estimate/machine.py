@@ -18,6 +18,8 @@ __all__ = ["THIS", "Limits", "Machine", "Rate", "gpu_target", "machine_of_target
 THIS = "this-machine"
 PRECISIONS = ("fp32", "fp16", "int8")
 _TERA = 1e12
+#: Published rates are rounded.
+_NEARLY = 0.95
 _ALIASES = {
     "orin-nano": "orin-nano-8gb",
     "orin-nano-super": "orin-nano-8gb",
@@ -174,7 +176,8 @@ def _rates(target: Target, mode: targets.Mode, *, dla: bool) -> dict[str, Rate]:
 
     Tensor cores since Ampere (compute capability 8.0 to 9.0) do float16 at half the rate of int8, and
     TF32, which fp32 graphs may run in, at half of float16's: NVIDIA A100 white paper, table 3, and the
-    papers on GA10x, AD10x and H100.
+    papers on GA10x, AD10x and H100. Of GeForce cards that holds for sums in float16 alone: those in float32
+    take twice as long there (AD10x, appendix A), but an engine may choose either.
     """
     known = {p: rate.dense * _TERA for p, rate in mode.gpu.items() if rate.dense is not None}
     rates = {p: Rate(value) for p, value in known.items()}
@@ -188,6 +191,10 @@ def _rates(target: Target, mode: targets.Mode, *, dla: bool) -> dict[str, Rate]:
     if "fp16" in rates and "fp32" not in rates:
         note = "TF32, half of float16's rate" if halves else "float16's rate, which is no smaller"
         rates["fp32"] = Rate((rates["fp16"].flops_per_s or 0) / (2 if halves else 1), note)
+    half = known.get("int8", 0.0) / 2
+    if halves and half * _NEARLY > known.get("fp16", half):
+        note = "half of int8's rate: sums in float16; the published rate is of sums in float32"
+        rates["fp16"] = Rate(half, note)
     for precision in PRECISIONS:
         if precision not in rates and (precision != "int8" or target.int8):
             rates[precision] = Rate(None, "no rate is published: bytes alone are counted")

@@ -51,7 +51,7 @@ def _floors(found: Estimate) -> list[str]:
             printable(floor.mode, 15),
             floor.precision,
             _ms(floor.seconds),
-            _ms(floor.compute_s),
+            _ms(floor.compute_s) if rate is not None or not floor.work.flops else "—",
             _ms(floor.memory_s),
             floor.bound,
             f"{found.batch / floor.seconds:,.0f}" if floor.seconds else "—",
@@ -102,7 +102,7 @@ def _layer(timed: TimedLayer, floor: Floor, widths: tuple[int, ...]) -> str:
     )
     fused = "".join(f"+{op}" for op in layer.fused[:2]) + ("+…" if len(layer.fused) > 2 else "")
     shape = "" if layer.shape is None else f" {_dims(layer.shape)}"
-    row = "".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True))
+    row = "".join(f" {c:>{w - 1}}" for c, w in zip(cells, widths, strict=True))
     return f"{row}  {printable(f'{layer.op}{fused}{shape} {layer.name}', _WIDTH - len(row) - 2)}"
 
 
@@ -130,7 +130,7 @@ def _part(floor: Floor) -> str:
 def _cells(cells: tuple[str, ...], widths: tuple[int, ...]) -> str:
     pairs = zip(cells[2:], widths[2:], strict=True)
     left = f"{cells[0]:<{widths[0]}}{cells[1]:<{widths[1]}}"
-    return (left + "".join(f"{c:>{w}}" for c, w in pairs)).rstrip()
+    return (left + "".join(f" {c:>{w - 1}}" for c, w in pairs)).rstrip()
 
 
 def _dims(shape: tuple[int, ...]) -> str:

@@ -66,12 +66,14 @@ def bench_matrix(call: Call, *, as_json: bool = False) -> int:
     Raises:
         EdgevisionError: Nothing can be run, or the only configuration there is failed.
     """
-    journal = None if call.report is None else claim_folder(call.report)
+    journal = None if call.report is None else call.report / JOURNAL
     job = Job(call.model, call.source, call.options, call.silence_s, journal, call.resume)
     wanted = combinations(call.axes, call.plans)
     with Stop() as stop, Progress(quiet=as_json) as progress:
         resolved = resolve(job, wanted, stop)
         _say_what_is_skipped(resolved, progress)
+        if call.report is not None:  # only now: a model that is not there leaves no folder behind
+            claim_folder(call.report)
         records = run_matrix(job, resolved, stop, progress, _teller(progress))
     skipped = [(str(one), error["problem"]) for one, error in resolved.skipped]
     if records:
@@ -84,9 +86,9 @@ def bench_matrix(call: Call, *, as_json: bool = False) -> int:
 
 
 def _say_what_is_skipped(resolved: Resolved, progress: Progress) -> None:
-    """Raises where nothing is left: the one error as it is, of several all of them."""
+    """Raises where nothing is left: the one error that all have as it is, of several all of them."""
     if not resolved.instances:
-        if len(resolved.skipped) == 1:
+        if len({error["problem"] for _, error in resolved.skipped}) == 1:
             raise error_from(resolved.skipped[0][1])
         told = "; ".join(f"{one}: {error['problem']}" for one, error in resolved.skipped)
         raise UsageError("none of these combinations can be measured", received=told)

@@ -25,6 +25,10 @@ from edgevision.text import counted, redacted
 __all__ = ["Job", "measure_here", "resolve", "run_matrix"]
 
 
+#: What `--resume` does not measure again.
+_RESULTS = ("ok", "crashed", "out-of-memory", "timed-out")
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What all instances have in common.
@@ -215,7 +219,10 @@ def _asked(job: Job, resolved: Resolved, pair: tuple[Instance, Plan]) -> str:
 
 
 def _there_before(job: Job) -> dict[str, dict[str, Any]]:
-    """Records of the journal that answer what is asked, on this machine as it is; the last of each."""
+    """Records of the journal that answer what is asked, on this machine as it is; the last of each.
+
+    What refused or could not be found may be there by now, and costs little to be asked again.
+    """
     if not job.resume or job.journal is None:
         return {}
     now = read_environment()
@@ -223,7 +230,7 @@ def _there_before(job: Job) -> dict[str, dict[str, Any]]:
         record["request_id"]: record
         for record in read_history(job.journal).records
         if record.get("request_id")
-        and record.get("status") not in (None, "interrupted")
+        and record.get("status") in _RESULTS
         and _same_machine(record["environment"], now)
     }
 

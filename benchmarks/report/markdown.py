@@ -13,7 +13,7 @@ from edgevision.text import printable
 __all__ = ["markdown_text"]
 
 #: What Markdown would take for markup, or for HTML.
-_MARKUP = re.compile(r"([\\`*_\[\]<>|#~])")
+_MARKUP = re.compile(r"([\\`*_\[\]<>|#~&$])")
 
 
 def markdown_text(
@@ -71,10 +71,11 @@ def _machines(records: Sequence[Mapping[str, Any]]) -> list[str]:
 def _machine(environment: Mapping[str, Any]) -> str:
     cpu, system = environment.get("cpu") or {}, environment.get("os") or {}
     libraries = environment.get("libraries") or {}
+    cores = [str(cpu[key]) for key in ("cores_usable", "cores") if cpu.get(key) is not None]
     told = [
         environment.get("board"),
         cpu.get("name"),
-        f"{cpu.get('cores_usable')} of {cpu.get('cores')} cores",
+        f"{' of '.join(cores)} cores" if cores else None,
         f"governor {', '.join(sorted(set(cpu['governor'])))}" if cpu.get("governor") else None,
         system.get("name"),
         system.get("kernel"),

@@ -10,7 +10,7 @@ from edgevision.benchmarks.record import Record
 from edgevision.benchmarks.sampling.summary import summary
 from edgevision.benchmarks.sampling.timeline import Timeline
 from edgevision.percentiles import LEAST_SAMPLES
-from edgevision.text import printable
+from edgevision.text import counted, printable
 
 __all__ = ["report_text"]
 
@@ -92,8 +92,8 @@ def _result(record: Record) -> list[str]:
         lost = "" if rate is None else f" ({100 * rate:.1f} %)"
         lines += _row(
             "cameras",
-            f"{camera['cameras']} of {camera['fps']:g} frames/s: {camera['results']:,} results, "
-            f"{camera['dropped']:,} frames dropped{lost}",
+            f"{camera['cameras']} of {camera['fps']:g} frames/s: {counted(camera['results'], 'result')}, "
+            f"{counted(camera['dropped'], 'frame')} dropped{lost}",
         )
     return lines
 

@@ -52,7 +52,8 @@ def flags_of(
         cores: Of the machine.
     """
     found = [] if problem is None else [_flag("sampler-lost", _lost(problem, timeline))]
-    found += _busy_before(start or {}, cores)
+    if not _tells_others(timeline):
+        found += _busy_before(start or {}, cores)
     if timeline is not None:
         for look in (_gaps, _throttled, _slower, _swapped, _busy, _stolen, _jumped):
             found += look(timeline, begin_s, end_s)
@@ -63,6 +64,15 @@ def _lost(problem: str, timeline: Timeline | None) -> str:
     if timeline is None:
         return f"{problem}; nothing was sampled"
     return f"{problem}; its last sample is at {timeline['t_s'][-1]:.1f} s"
+
+
+def _tells_others(timeline: Timeline | None) -> bool:
+    """Whether others' share of the processor is known. If not, the load before has to do.
+
+    It holds what this program did within the last minutes too, such as the run before: alone it says little.
+    """
+    needed = {"cpu_percent", "process_cpu_percent"}
+    return timeline is not None and needed <= timeline["series"].keys()
 
 
 def _busy_before(start: Mapping[str, Any], cores: int | None) -> Iterator[Flag]:
@@ -99,7 +109,8 @@ def _throttled(timeline: Timeline, begin_s: float, end_s: float) -> Iterator[Fla
             part = 100 * sum(value > 0 for value in values) / len(values) if values else 0.0
             if part > 0:
                 kind = "power-capped" if name == _BY_POWER else "throttled"
-                text = f"slowed down in {part:.0f} % of the time: {_CAUSES.get(cause, cause)}"
+                share = f"{part:.0f} %" if part >= 1 else "less than 1 %"
+                text = f"slowed down in {share} of the time: {_CAUSES.get(cause, cause)}"
                 yield _flag(kind, text)
 
 

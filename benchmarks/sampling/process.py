@@ -36,17 +36,22 @@ def sample_until_told(arguments: str) -> None:
 
     Args:
         arguments: JSON: ``file`` (descriptor to write to), ``pid`` (the measured process), ``parent``,
-            ``interval_s``, ``root``.
+            ``interval_s``, ``root``, ``most_samples`` (after so many the interval doubles, each time: a run that
+            takes longer than planned must not fill the memory).
     """
     given = json.loads(arguments)
+    _allow_many_files()
     machine = Machine(Path(given["root"]), given["pid"], os.getpid())
     sensors, missing = open_sensors(machine)
     rounds = _Rounds(sensors, given["file"])
     rounds.begin(missing, given["interval_s"])
     os.write(sys.stdout.fileno(), b"ready\n")
-    ticks = _Ticks(given["interval_s"])
+    ticks, samples = _Ticks(given["interval_s"]), 0
     while ticks.wait() and os.getppid() == given["parent"]:
         rounds.sample()
+        samples += 1
+        if samples % given["most_samples"] == 0:
+            rounds.slow_down(ticks.slow_down())
     rounds.sample(all_of_them=True)
 
 
@@ -68,6 +73,11 @@ class _Ticks:
         missed = max(0, now - self._next_ns) // self._interval_ns
         self._next_ns += (missed + 1) * self._interval_ns
         return not self._told.poll(max(0, self._next_ns - now) / 1e6)
+
+    def slow_down(self) -> float:
+        """Doubles the interval; gives the new one."""
+        self._interval_ns *= 2
+        return self._interval_ns / 1e9
 
 
 class _Rounds:
@@ -102,6 +112,11 @@ class _Rounds:
         self._write({**head, "power": power, "facts": facts})
         self.sample(all_of_them=True)
 
+    def slow_down(self, interval_s: float) -> None:
+        """From now on samples come at this interval."""
+        self._early_ns = int(interval_s * 5e8)
+        self._write({"interval_s": interval_s})
+
     def sample(self, *, all_of_them: bool = False) -> None:
         """One line; a sensor that costs much is asked only when it is due."""
         now, wall = time.monotonic_ns(), _wall_offset_ns()
@@ -134,6 +149,15 @@ class _Rounds:
 
     def _write(self, line: Any) -> None:
         os.write(self._file, json.dumps(line, separators=(",", ":")).encode() + b"\n")
+
+
+def _allow_many_files() -> None:
+    """A machine of some hundred cores has more files to read than the usual limit of a process."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _wall_offset_ns() -> int | None:

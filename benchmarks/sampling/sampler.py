@@ -120,6 +120,7 @@ class Sampler:
             "parent": os.getpid(),
             "interval_s": self._interval_s,
             "root": str(self._root),
+            "most_samples": _MOST_SAMPLES,
         }
         path = [place or str(Path.cwd()) for place in sys.path]
         # -I: it looks in no current folder and in no user's; it gets this process's path instead.

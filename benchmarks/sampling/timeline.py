@@ -96,7 +96,7 @@ def timeline_of(lines: list[Any], origin_ns: int, counted_s: float = 0.0) -> Tim
     power = _sources(head["power"], series)
     _add_totals(series, power, missing)
     return {
-        "interval_s": head["interval_s"],
+        "interval_s": _interval_s(lines),
         "counted_s": counted_s,
         "t_s": times,
         "series": series,
@@ -105,6 +105,12 @@ def timeline_of(lines: list[Any], origin_ns: int, counted_s: float = 0.0) -> Tim
         "wall_jumps": _jumps(samples, times),
         "sampler": _cost(samples),
     }
+
+
+def _interval_s(lines: list[Any]) -> float:
+    """The last one: it only ever grows."""
+    told = [line["interval_s"] for line in lines if isinstance(line, dict) and "interval_s" in line]
+    return float(told[-1])
 
 
 def inside(timeline: Timeline, name: str, begin_s: float, end_s: float) -> list[float]:

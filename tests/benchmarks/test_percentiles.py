@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from math import comb
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgevision.percentiles import LEAST_SAMPLES, percentile_ms, summary_ms
+from edgevision.percentiles import (
+    LEAST_SAMPLES,
+    early_stopping_estimate,
+    overruns_allowed,
+    percentile_ms,
+    queries_needed,
+    summary_ms,
+)
 
 SHOWN = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 SAMPLES = st.lists(st.integers(0, 10**12), min_size=1, max_size=300)
@@ -90,3 +98,61 @@ def test_no_more_samples_than_one_minus_p_lie_above_a_percentile(values: list[in
         value = percentile_ms(ordered, p)
         if value is not None:
             assert np.mean(ordered / 1e6 > value) <= 1 - p
+
+
+# --- early stopping; against LoadGen itself: test_against_loadgen.py ---------------------------------
+
+
+def at_most(overruns: int, n: int, p: float) -> Fraction:
+    """Chance of at most so many overruns, exactly."""
+    q = 1 - Fraction(str(p))
+    return sum((comb(n, k) * q**k * (1 - q) ** (n - k) for k in range(overruns + 1)), Fraction(0))
+
+
+@settings(deadline=None)  # exact numbers take their time
+@given(st.integers(0, 600), st.sampled_from(sorted(LEAST_SAMPLES)))
+def test_overruns_allowed_are_the_most_whose_chance_is_below_one_percent(n: int, p: float) -> None:
+    allowed = overruns_allowed(n, p)
+    assert allowed < 0 or at_most(allowed, n, p) < Fraction(1, 100)
+    assert at_most(allowed + 1, n, p) >= Fraction(1, 100)
+
+
+@pytest.mark.parametrize(
+    ("overruns", "p", "queries"),
+    [
+        (0, 0.9, 44),  # log 0.01 / log 0.9 = 43.7
+        (0, 0.99, 459),
+        (1, 0.99, 662),
+        (1, 0.999, 6636),
+        (5, 0.99, 1307),  # LoadGen 6.0 on 5 overruns of 700: "at least 607 more"
+    ],
+)
+def test_queries_needed_are_those_of_mlperf(overruns: int, p: float, queries: int) -> None:
+    assert queries_needed(overruns, p) == queries
+
+
+@given(st.integers(0, 300), st.sampled_from(sorted(LEAST_SAMPLES)))
+def test_queries_needed_are_the_fewest_that_allow_so_many_overruns(n: int, p: float) -> None:
+    needed = queries_needed(n, p)
+    assert overruns_allowed(needed, p) == n
+    assert overruns_allowed(needed - 1, p) == n - 1
+
+
+@given(SAMPLES, st.sampled_from(sorted(LEAST_SAMPLES)))
+def test_estimate_is_a_sample_and_never_below_the_percentile(values: list[int], p: float) -> None:
+    ordered = np.sort(np.array(values, np.int64))
+    estimate, value = early_stopping_estimate(ordered, p), percentile_ms(ordered, p)
+    assert (estimate is None) == (value is None) == (len(values) < LEAST_SAMPLES[p])
+    if estimate is not None and value is not None:
+        assert estimate in values
+        assert estimate / 1e6 >= value
+
+
+def test_estimate_of_the_least_samples_is_the_highest_and_nears_the_percentile() -> None:
+    assert early_stopping_estimate(ascending(64), 0.9) == 64_000_000
+    assert early_stopping_estimate(ascending(1_000_000), 0.9) == 900_699_000_000
+
+
+def test_rule_is_computed_for_a_million_queries() -> None:
+    # Normal approximation: n q - 2.3263 sqrt(n p q) = 99,302, right to a few in so many.
+    assert overruns_allowed(1_000_000, 0.9) == pytest.approx(99_302, abs=3)

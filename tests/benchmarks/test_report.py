@@ -123,3 +123,10 @@ def test_no_line_is_longer_than_100_columns_whatever_the_names(record: Record, n
     text = report_text(odd)
     assert max(len(x) for x in text.splitlines()) <= 100
     assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(("dropped", "told"), [(1, "1 frame dropped"), (2, "2 frames dropped")])
+def test_cameras_tell_what_they_lost(record: Record, dropped: int, told: str) -> None:
+    camera = {"fps": 30.0, "cameras": 2, "results": 99, "dropped": dropped, "drop_rate": 0.01}
+    text = report_text(replace(record, camera=camera))
+    assert f"2 of 30 frames/s: 99 results, {told} (1.0 %)" in text

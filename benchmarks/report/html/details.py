@@ -11,13 +11,16 @@ from edgevision.benchmarks.report.html.charts.timeline import timeline
 from edgevision.benchmarks.report.html.entry import Entry
 from edgevision.benchmarks.report.html.environment import state
 from edgevision.benchmarks.report.html.facts import dig, flat, listed, mapping, number, text
-from edgevision.benchmarks.report.html.figures import NONE, digits, quantity
+from edgevision.benchmarks.report.html.figures import NONE, digits, percent, quantity
 from edgevision.benchmarks.report.html.markup import Markup, element, joined
 from edgevision.benchmarks.report.html.sensors import unread
 from edgevision.benchmarks.report.html.tables import pairs, swatch
 from edgevision.text import counted
 
 __all__ = ["details"]
+
+#: Cameras that have a line of their own.
+_CAMERAS = 16
 
 
 def details(entry: Entry, points: int, *, opened: bool) -> Markup:
@@ -96,13 +99,41 @@ def _set_up(entry: Entry) -> list[tuple[str, str]]:
         ("queries", _queries(record)),
         ("load", quantity(number(record.get("load_ms")), "ms")),
         ("first inference", quantity(number(record.get("first_inference_ms")), "ms")),
-        ("result's age", flat(record.get("camera"), 300)),
+        *_camera(record),
         ("energy", _energy(record)),
         ("options", flat(record.get("options"))),
         ("begun", text(record.get("started_at"), 40)),
         ("instance", text(dig(record, "instance", "instance_id"), 20)),
     ]
     return [(name, value) for name, value in items if value not in ("", NONE)]
+
+
+def _camera(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What cameras lost, over all of them and of each: ages are the run's latencies."""
+    camera = mapping(record.get("camera"))
+    count, fps = number(camera.get("cameras")), number(camera.get("fps"))
+    if count is None or fps is None:
+        return []
+    each = [mapping(one) for one in listed(camera.get("per_camera"))[:_CAMERAS]]
+    rows = [("cameras", _dotted(f"{count:g} of {digits(fps)} frames/s", _seen(camera)))]
+    numbered = [(f"camera {n}", _seen(one)) for n, one in enumerate(each, 1)]
+    return rows + (numbered if len(each) > 1 else [])
+
+
+def _seen(camera: Mapping[str, Any]) -> str:
+    results, dropped = number(camera.get("results")), number(camera.get("dropped"))
+    rate, unread = number(camera.get("drop_rate")), number(camera.get("unread"))
+    ages = mapping(camera.get("age_ms"))
+    known = [(name, number(ages.get(name))) for name in ("p50", "p90", "p99", "max")]
+    told = ", ".join(f"{name} {digits(value)}" for name, value in known if value is not None)
+    late = f", {counted(int(unread), 'frame')} of them not even read" if unread else ""
+    return _dotted(
+        counted(int(results), "result") if results is not None else "",
+        f"{counted(int(dropped), 'frame')} dropped{f' ({percent(rate)})' if rate else ''}{late}"
+        if dropped is not None
+        else "",
+        f"age {told} ms" if told else "",
+    )
 
 
 def _dotted(*parts: str) -> str:

@@ -30,6 +30,8 @@ __all__ = ["html_report"]
 
 #: Runs that are drawn, and that have a row: beyond, the page would be no page for people any more.
 _MOST_DRAWN, _MOST_ROWS = 48, 400
+#: Rows take room too: for so many of them one run less is drawn, down to the least.
+_ROWS_A_DRAWING, _LEAST_DRAWN = 16, 24
 #: Points of all runs together, and of one line, so that a page is at most about 1 MB.
 _ALL_POINTS, _MOST_POINTS, _LEAST_POINTS = 4000, 240, 80
 #: So many runs are shown at full length without a click.
@@ -45,7 +47,8 @@ def html_report(records: Sequence[Mapping[str, Any]], title: str) -> str:
             does not have are left out of the page, or said to be missing.
         title: Of the page; any text.
     """
-    entries = entries_of([mapping(record) for record in records[:_MOST_ROWS]], _MOST_DRAWN)
+    shown = [mapping(record) for record in records[:_MOST_ROWS]]
+    entries = entries_of(shown, _most_drawn(len(shown)))
     drawn = [entry for entry in entries if entry.drawn]
     points = min(_MOST_POINTS, max(_LEAST_POINTS, _ALL_POINTS // max(1, len(drawn))))
     name = text(title, 200) or "Benchmark"
@@ -59,6 +62,12 @@ def html_report(records: Sequence[Mapping[str, Any]], title: str) -> str:
         ]
     )
     return _document(name, body)
+
+
+def _most_drawn(rows: int) -> int:
+    if rows <= _MOST_DRAWN:
+        return _MOST_DRAWN
+    return max(_LEAST_DRAWN, _MOST_DRAWN - rows // _ROWS_A_DRAWING)
 
 
 #: Id, heading, what it is about (may be empty), and what it shows.

@@ -54,10 +54,11 @@ class Sensor(BaseSensor):
         return {"process_cpu_percent": 100 * spent / passed / self._cores}
 
     def _look(self) -> None:
-        """Newcomers count from now on: what they used before belongs to no interval."""
-        for pid in family(self._machine):
-            if pid not in self._used:
-                self._used[pid] = _used_s(pid, 0.0)
+        """Newcomers count from now on: what they used before belongs to no interval. Who has ended is forgotten."""
+        self._used = {
+            pid: self._used[pid] if pid in self._used else _used_s(pid, 0.0)
+            for pid in family(self._machine)
+        }
 
 
 def family(machine: Machine) -> list[int]:

@@ -27,16 +27,20 @@ class Sensor(BaseSensor):
             path = machine.root / "sys/devices/system/cpu/cpu0/thermal_throttle"
             raise AbsentError(why_absent(path, machine.root))
         self.units = dict.fromkeys(self._files, "events")
-        self._first = self._counts()
+        files = [file for one in self._files.values() for file in one]
+        self._first = {file.path: file.number() for file in files}
+        self._last = dict(self._first)
 
     def read(self) -> dict[str, float | None]:
-        return {name: count - self._first[name] for name, count in self._counts().items()}
-
-    def _counts(self) -> dict[str, int]:
         # Every core of a package repeats the package's count.
         return {
-            name: max(file.number() for file in files)
-            if name.endswith("package")
-            else sum(file.number() for file in files)
+            name: max(events) if name.endswith("package") else sum(events)
             for name, files in self._files.items()
+            for events in [[self._events(file) for file in files]]
         }
+
+    def _events(self, file: KernelFile) -> int:
+        """Since the first sample; of a core that was switched off meanwhile what it had counted until then."""
+        with suppress(OSError, ValueError):
+            self._last[file.path] = file.number()
+        return self._last[file.path] - self._first[file.path]

@@ -65,7 +65,10 @@ def test_senseless_bound_is_refused(text: str) -> None:
         ("p50", 10, 8, 12, 3, 0.05, "failed"),
         ("p50", 10, 4, 16, 3, 0.05, "cannot tell"),  # the interval reaches below the bound
         ("p50", 10, 8, 12, 30, 0.05, "cannot tell"),  # noise alone makes more than that
-        ("p50", 4, 3, 4.9, 1, 0.05, "passed"),  # slower, and within the bound
+        ("p50", 10, 8, 12, 6, 0.05, "cannot tell"),  # slower, but noise may have made half of it
+        ("p50", 4, 3, 4.9, 0.5, 0.05, "passed"),  # slower, and within the bound
+        ("p50", 4, 3, 4.9, 2, 0.05, "cannot tell"),  # noise may have hidden the rest
+        ("p50", -4, -5, -3, 20, 0.05, "cannot tell"),  # no matter in which direction
         ("p50", 0, -1, 1, 0.5, 0.05, "passed"),
         ("p50", 0, -1, 1, 20, 0.05, "cannot tell"),
         ("p50", 0, -9, 9, 1, 0.05, "cannot tell"),
@@ -74,8 +77,9 @@ def test_senseless_bound_is_refused(text: str) -> None:
         ("fps", -10, -12, -8, 3, 0.05, "failed"),
         ("fps", -10, -12, -8, 3, 0.09, "cannot tell"),
         ("fps", 10, 8, 12, 3, 0.05, "passed"),
-        ("fps", -4.9, -4.99, -4.0, 1, 0.05, "passed"),
-        ("fps", -5.2, -5.3, -5.1, 1, 0.05, "failed"),
+        ("fps", -4.9, -4.99, -4.0, 0.05, 0.05, "passed"),
+        ("fps", -5.2, -5.3, -5.1, 0.5, 0.05, "cannot tell"),  # 4.7 is within the bound
+        ("fps", -5.2, -5.3, -5.1, 0.1, 0.05, "failed"),
     ],
 )
 def test_ruling(

@@ -32,9 +32,26 @@ def test_a_matrix_a_list_and_lines_are_the_same_records(
         assert read_records(write(name, content)) == records
 
 
-def test_a_line_that_a_crash_cut_is_left_out(make_record: MakeRecord, write: Write) -> None:
-    lines = json.dumps(make_record([1])) + "\n" + json.dumps(make_record([2]))[:40]
-    assert len(read_records(write("h.jsonl", lines))) == 1
+def test_a_line_that_a_crash_cut_is_left_out_and_said(
+    make_record: MakeRecord, write: Write
+) -> None:
+    whole = json.dumps(make_record([1]))
+    said: list[str] = []
+    file = write("h.jsonl", f"{whole}\n{whole[:40]}\n{whole}\n{whole[:40]}")
+    assert len(read_records(file, said.append)) == 2
+    assert said == [f"{file}: left out, being cut or no record: line 2, 4"]
+
+
+def test_a_whole_history_is_read_without_a_word(make_record: MakeRecord, write: Write) -> None:
+    said: list[str] = []
+    lines = "\n".join([json.dumps(make_record([1]))] * 2)
+    assert len(read_records(write("h.jsonl", lines), said.append)) == 2
+    assert not said
+
+
+def test_a_bundle_s_manifest_is_no_record(write: Write) -> None:
+    with pytest.raises(DataError, match="it has no 'samples_ns'"):
+        read_records(write("manifest.json", {"schema": 1, "name": "street", "variants": []}))
 
 
 def test_a_report_s_folder_is_its_records(
@@ -79,7 +96,7 @@ json_values = st.recursive(
     )
 )
 def test_no_json_breaks_the_check(item: dict[str, Any]) -> None:
-    problem = _problem({"schema": 1} | item)
+    problem = _problem({"schema": 1, "samples_ns": []} | item)
     assert problem is None or problem.startswith("its ")
 
 

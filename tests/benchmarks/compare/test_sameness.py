@@ -60,6 +60,15 @@ def test_power_mode_of_a_jetson_is_refused(make_record: MakeRecord) -> None:
     assert found.refused
 
 
+def test_what_a_server_run_found_out_is_no_difference(make_record: MakeRecord) -> None:
+    told = {"target_qps": 30.0, "latency_bound_ms": 50.0, "seed": 1}
+    one, other = (
+        changed(make_record([1]), "scenario_options", told | found)
+        for found in ({"overruns": 1, "searched": []}, {"overruns": 3, "searched": [{"a": 1}]})
+    )
+    assert differences(one, other) == []
+
+
 def test_what_one_side_does_not_know_is_no_difference(make_record: MakeRecord) -> None:
     assert differences(make_record([1]), changed(make_record([1]), "environment", {})) == []
 

@@ -62,13 +62,24 @@ def test_a_gate_that_cannot_tell_says_so_and_passes(
 ) -> None:
     files = [write(f"{n}.json", make_record(quiet(n, 10 + n, 100))) for n in (0, 5)]
     assert compare(*files, "--max-regression", "p99=5%") == 0
-    assert "CANNOT TELL, p99 takes 662 queries; there are 100" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "CANNOT TELL, p99 takes 662 queries; there are 100" in shown
+    last = shown.splitlines()[-1]
+    assert "CANNOT TELL: a regression was neither found nor ruled out; exit status 0" in last
+    assert compare(*files, "--max-regression", "p99=5%", "--markdown") == 0
+    third = capsys.readouterr().out.splitlines()[2]
+    assert third.startswith("❔ **CANNOT TELL: a regression was neither found nor ruled out")
+    assert compare(*files, "--max-regression", "p99=5%", "--json") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["gate"] == "cannot tell"
+    assert data["gate_text"].startswith("CANNOT TELL: a regression was neither found")
 
 
 def test_same_file_twice_is_no_difference(pair: tuple[Path, Path]) -> None:
     record = json.loads(pair[0].read_text())
     report = compare_sides([record], [record])
     assert report.comparisons[0].verdict == "no difference"
+    assert report.comparisons[0].notes == ["base and new are one and the same record"]
 
 
 @pytest.mark.parametrize("text", ["p99", "p98=5%"])
@@ -138,6 +149,9 @@ def test_gate_does_not_pass_what_was_not_measured(make_record: MakeRecord, quiet
     base = [make_record(quiet(1)), make_record(quiet(2), variant="int8")]
     report = compare_sides(base, [make_record(quiet(3))], limits={"p50": 0.5})
     assert (report.outcome, report.exit_status) == ("cannot tell", 1)
+    assert report.gate_text == (
+        "CANNOT TELL: 1 configuration of the base not measured anew; exit status 1"
+    )
 
 
 def test_one_against_one_of_another_configuration_is_refused(
@@ -198,7 +212,7 @@ def test_markdown_begins_with_what_a_reviewer_needs(
     assert compare(*pair, "--markdown", "--max-regression", "p50=5%") == 3
     head, _, details = capsys.readouterr().out.partition("<details>")
     assert "### Benchmark: new.json against base.json" in head
-    assert "❌ **failed** (at most worse: p50 5 %)" in head
+    assert "❌ **FAILED; exit status 3** (at most worse: p50 5 %)" in head
     assert re.search(r"\| \*\*\+(9|10)\.\d %\*\* \|", head)
     assert len(head.splitlines()) < 10
     assert "noise floor" in details
@@ -209,7 +223,7 @@ def test_json_has_its_keys(pair: tuple[Path, Path], capsys: pytest.CaptureFixtur
     data = json.loads(capsys.readouterr().out)
     assert list(data) == [
         "schema", "base", "new", "confidence", "allow_different", "max_regression", "gate",
-        "exit_status", "comparisons", "not_compared",
+        "gate_text", "exit_status", "comparisons", "not_compared",
     ]  # fmt: skip
     (one,) = data["comparisons"]
     assert list(one) == [

@@ -206,7 +206,7 @@ def bench(*arguments: str | Path) -> int:
 def test_vs_writes_two_records_and_what_they_say(
     model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "vs"
+    folder = tmp_path / "deep" / "vs"
     arguments = [model_file, NOISE, "--vs", model_file, "--duration", "0", "--report", folder]
     assert bench(*arguments, "--min-queries", "2000", "--max-regression", "p50=900%") == 0
     shown = capsys.readouterr().out
@@ -216,6 +216,7 @@ def test_vs_writes_two_records_and_what_they_say(
     for record in (base, new):
         jsonschema.validate(record, json.loads(schema_text()))
         assert record["valid"]
+        assert record["floor"].keys() >= {"floor_ms", "measured_over_floor"}
     turns = base["interleaved"]
     assert turns["run"] == new["interleaved"]["run"]
     assert (turns["side"], new["interleaved"]["side"]) == ("A", "B")
@@ -248,7 +249,8 @@ def test_other_backend_is_compared_without_a_flag_and_the_fake_is_no_measurement
     "wrong",
     [["--max-regression", "p50=5%"], ["--vs", "x", "--backend", "ort,openvino"],
      ["--vs", "x", "--scenario", "single-stream,offline"], ["--vs", "x", "--scenario", "offline"],
-     ["--vs", "x", "--max-regression", "p50"]],
+     ["--vs", "x", "--max-regression", "p50"], ["--vs", "x", "--max-regression", ""],
+     ["--vs", "x", "--report", "y", "--resume"]],
 )  # fmt: skip
 def test_senseless_combination_is_a_usage_error(wrong: list[str], model_file: Path) -> None:
     assert bench(model_file, NOISE, *wrong) == 2

@@ -189,3 +189,28 @@ def test_an_attribute_that_no_operator_has(saved):
     with pytest.raises(ModelError, match="not a usable ONNX file") as caught:
         read(path)
     assert "nonsense" in str(caught.value)
+
+
+def test_small_constants_in_a_file_of_their_own_are_read_and_large_ones_need_not_be_there(tmp_path):
+    kernel = numpy_helper.from_array(np.zeros((8, 3, 3, 3), np.float32), "w")
+    scales = numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales")
+    nodes = [
+        helper.make_node("Resize", ["x", "", "scales"], ["big"], mode="nearest"),
+        helper.make_node("Conv", ["big", "w"], ["y"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "g", [x], [y], [scales, kernel])
+    path = tmp_path / "m.onnx"
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+        path,
+        save_as_external_data=True,
+        location="m.bin",
+        size_threshold=0,
+    )
+    found = layers_of(read(path), "fp32")
+    # 14·14 places × 8 filters × 3·3·3 taps
+    assert (found.macs, found.unknown) == (14 * 14 * 8 * 27, {})
+    (tmp_path / "m.bin").unlink()
+    assert "Conv" in layers_of(read(path), "fp32").unknown

@@ -169,3 +169,14 @@ def test_commands_of_the_documentation_parse():
     assert len(calls) >= 3
     for words in calls:
         command.make_context("estimate", list(words))
+
+
+def test_every_key_of_the_json_is_documented(estimate, drawn):
+    _, out, _ = estimate(drawn("resnet50"), "--target", "jetson-orin-nano", "--json")
+    data = json.loads(out)
+    told = set(
+        re.findall(r"`([a-z_]+)`", DOCS.read_text(encoding="utf-8").partition("## As JSON")[2])
+    )
+    floor, memory, row = data["floors"][0], data["memory"]["fp32"], data["layers"]["rows"][0]
+    for part in (data, data["machine"], floor, memory, data["layers"], row):
+        assert not set(part) - told

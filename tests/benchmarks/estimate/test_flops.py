@@ -172,3 +172,17 @@ def test_a_mobilenet_block(saved: Callable[[str], Path]):
     network = read_network(path, shapes)
     macs = [flops.work_of(node, network).macs for node in network.nodes]
     assert macs == [19_267_584, 2_709_504, 7_225_344]
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "output", "attributes"),
+    [
+        ("Conv", [(1, 3, 8, 8), (8, 3, 3, 3)], (1, 8, 6, 6), {"group": 0}),
+        ("Conv", [(1, 3, 8, 8), (8, 3, 3, 3)], (1, 8, 6, 6), {"group": "two"}),
+        ("LSTM", [(5, 2), (1, 12, 4)], (5, 1, 2, 3), {}),
+        ("MaxPool", [(1, 3, 8, 8)], (1, 3, 7, 7), {"kernel_shape": None}),
+        ("Resize", [(1, 3, 8)], (1, 3, 8, 8), {"mode": "linear"}),
+    ],
+)
+def test_attributes_and_shapes_that_make_no_sense_are_unknown_work(op, inputs, output, attributes):
+    assert work(op, inputs, output, **attributes) is None

@@ -168,3 +168,19 @@ def test_nothing_is_below_moving_what_must_be_moved_once():
     limits = Limits("m", {"fp32": Rate(1e9)}, ((0, 10.0),))
     floor = floor_on(one_layer({("fp32", ""): 1}, 10, 20, 30), limits)
     assert floor.compulsory_s == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize("name", [n for n in WITH_FIGURES if targets.load(n).kind == "gpu"])
+def test_float16_of_cards_is_at_least_half_of_int8_for_an_engine_may_add_up_in_float16(name):
+    rates = machine_of_target(name).best.rates
+    fp16, int8 = rates["fp16"].flops_per_s, rates["int8"].flops_per_s
+    assert int8 is None or fp16 == pytest.approx(int8 / 2, rel=0.01)
+
+
+def test_float16_of_a_4090_is_told_to_be_no_published_rate():
+    # AD10x white paper, appendix A: 330.3 TFLOPS with sums in float16, 165.2 in float32; TF32 82.6
+    rates = machine_of_target("rtx-4090").best.rates
+    assert rates["fp16"].flops_per_s == pytest.approx(330.3e12, rel=1e-3)
+    assert rates["fp32"].flops_per_s == pytest.approx(82.6e12, rel=1e-3)
+    assert "sums in float16" in rates["fp16"].note
+    assert not machine_of_target("l4").best.rates["fp16"].note

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import jsonschema
+import numpy as np
 import onnx
 import pytest
 from onnx import helper
@@ -97,6 +99,7 @@ def test_resume_measures_again_what_was_asked_otherwise(
         (["--resume"], "--report"),
         (["--backend", "nonsense,rubbish"], "none of these combinations"),
         (["--backend", "nonsense", "--report", "{}"], "unknown backend"),
+        (["--backend", "nonsense", "--threads", "1,2"], "edgevision: unknown backend"),
         (["--fps", "5"], "--fps"),
     ],
 )
@@ -119,6 +122,21 @@ def test_source_that_is_not_there_fails_as_it_does_alone(
     assert bench(model_file, tmp_path / "absent.mp4", *QUICK, "--report", report) == 1
     assert "there is no" in capsys.readouterr().err
     assert json.loads((report / "records.jsonl").read_text())["status"] == "failed"
+
+
+def test_model_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
+    assert bench(tmp_path / "absent.evb", NOISE, *QUICK, "--report", tmp_path / "report") == 1
+    assert not (tmp_path / "report").exists()
+
+
+def test_resume_tries_again_what_failed(model_file: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    arguments = [model_file, picture, *QUICK, "--report", tmp_path / "report"]
+    assert bench(*arguments) == 1
+    cv2.imwrite(str(picture), np.zeros((8, 8, 3), np.uint8))
+    assert bench(*arguments, "--resume") == 0
+    lines = (tmp_path / "report/records.jsonl").read_text().splitlines()
+    assert [json.loads(line)["status"] for line in lines] == ["failed", "ok"]
 
 
 def test_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,6 +93,7 @@ def started(plugins: Path, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", "from edgevision.cli import main; main()", "bench", *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": path},
+        cwd=plugins,  # in the repository's root its folders would hide the installed package
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

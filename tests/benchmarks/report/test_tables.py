@@ -111,6 +111,38 @@ def test_csv_holds_no_formula(records: list[Data], text: str) -> None:
     assert first["variant"] == "'" + text
 
 
+@pytest.mark.parametrize(
+    ("cpu", "told"),
+    [
+        (None, None),
+        ({"cores": 8}, "8 cores"),
+        ({"cores": 8, "cores_usable": 2}, "2 of 8 cores"),
+        ({"cores": None, "cores_usable": 2}, "2 cores"),
+    ],
+)
+def test_markdown_tells_of_a_machine_what_is_known(
+    records: list[Data], cpu: Data | None, told: str | None
+) -> None:
+    for one in records:
+        one["environment"] = {"cpu": cpu, "os": {"kernel": "6.1"}}
+    page = markdown_text(records, "Bench")
+    assert page.endswith(f"## Machine\n\n- {told + ', ' if told else ''}6.1\n")
+
+
+def test_markdown_takes_no_name_for_an_entity_or_a_formula(records: list[Data]) -> None:
+    records[0]["variant"] = "&lt;b&gt; $x^2$"
+    assert "\\&lt;b\\&gt; \\$x^2\\$" in markdown_text(records, "Bench")
+
+
+def test_only_failures_make_every_report(records: list[Data], tmp_path: Path) -> None:
+    gone = [{**records[3], "variant": f"v{n}"} for n in range(3)]
+    assert table_text(gone).count("CRASHED") == 3
+    assert markdown_text(gone, "Bench").count("CRASHED") == 3
+    assert [row["status"] for row in csv.DictReader(io.StringIO(csv_text(gone)))] == ["crashed"] * 3
+    for place in write_reports(claim_folder(tmp_path).parent, gone, "Bench"):
+        assert "SIGSEGV" in place.read_text(encoding="utf-8")
+
+
 def test_markdown_table_is_complete_and_tells_the_machine(records: list[Data]) -> None:
     page = markdown_text(records, "Bench", [("int8 · trt", "there is no engine")])
     table = [line for line in page.splitlines() if line.startswith("|")]

@@ -82,6 +82,12 @@ def test_a_gap_outside_the_window_does_not_matter(planted):
     assert energy_of(timeline, 0, 2, 1)["joules"] == 10.0
 
 
+def test_samples_that_are_far_apart_by_intention_are_no_gap(planted):
+    times = [0.0, 2.4, 4.8, 7.2]
+    timeline = planted(times, {"power_w.IN": [5.0] * 4}, power=[["IN"]], interval_s=2.4)
+    assert energy_of(timeline, 0, 7.2, 1)["joules"] == 36.0
+
+
 def test_a_counter_bridges_a_gap_that_power_cannot(planted):
     timeline = planted([0, 1, 9, 10], {"energy_j.IN": [0, 5, 45, 50]}, power=[["IN"]])
     assert energy_of(timeline, 0, 10, 1)["joules"] == 50.0

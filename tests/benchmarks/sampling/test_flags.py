@@ -46,10 +46,16 @@ def test_no_timeline_and_no_problem_has_no_flags():
 @pytest.mark.parametrize(
     ("load", "busy"), [([2.0, 0, 0], True), ([1.9, 9, 9], False), (None, False)]
 )
-def test_load_before_the_run(planted, quiet, load, busy):
+def test_load_before_the_run_where_others_share_is_not_known(planted, quiet, load, busy):
+    del quiet["process_cpu_percent"]
     found = flags(planted(TIMES, quiet), start={"load_average": load}, cores=4)
     text = "the machine was busy before the run: load average 2.0 on 4 cores"
     assert found == ([("busy", text)] if busy else [])
+
+
+def test_load_that_the_run_before_left_is_no_flag(planted, quiet):
+    """The second run of a matrix: the load average is that of the first one."""
+    assert flags(planted(TIMES, quiet), start={"load_average": [4.0, 2, 1]}, cores=4) == []
 
 
 def test_other_programs_during_the_run(planted, quiet):
@@ -75,6 +81,14 @@ def test_throttling_state_says_how_long_and_why(planted, quiet):
     quiet["throttled.gpu-throttle-alert"] = steps(0.0, 1.0, 7.5)
     found = flags(planted(TIMES, quiet))  # 26 of the 101 samples from 0 to 10 s
     assert found == [("throttled", "slowed down in 26 % of the time: gpu-throttle-alert")]
+
+
+def test_throttling_that_is_over_at_once_is_not_told_as_nothing(planted, quiet):
+    times = [0.01 * n for n in range(1001)]
+    state = [float(n == 500) for n in range(1001)]
+    assert flags(planted(times, {"throttled.gpu-heat": state})) == [
+        ("throttled", "slowed down in less than 1 % of the time: heat of the GPU")
+    ]
 
 
 def test_throttling_events_before_the_run_do_not_count(planted, quiet):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -110,12 +111,15 @@ def test_it_ends_when_a_run_fails():
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_it_ends_by_itself_when_its_parent_dies(how):
+def test_it_ends_by_itself_when_its_parent_dies(how, tmp_path):
     code = (
         "import time\nfrom edgevision.benchmarks.sampling.sampler import Sampler\n"
         "sampler = Sampler(interval_s=0.05)\nsampler.start()\nprint(sampler.pid, flush=True)\ntime.sleep(60)"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    # In the repository's root its folders would hide the installed package.
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    )
     pid = int(parent.stdout.readline())
     assert not gone(pid)
     parent.send_signal(how)
@@ -206,6 +210,37 @@ def test_no_file_stays_open():
 )
 def test_long_runs_are_sampled_less_often(duration_s, interval_s):
     assert interval_for(duration_s) == interval_s
+
+
+def test_run_that_takes_longer_than_planned_is_sampled_ever_less_often(monkeypatch):
+    monkeypatch.setattr("edgevision.benchmarks.sampling.sampler._MOST_SAMPLES", 5)
+    with Sampler(interval_s=0.01) as sampler:
+        time.sleep(0.8)
+    timeline = sampler.timeline(0)
+    # 5 samples at 10 ms, 5 at 20, 5 at 40, 5 at 80: without that it would be 80.
+    assert len(timeline["t_s"]) < 25
+    assert timeline["interval_s"] >= 0.04
+
+
+def test_more_files_than_a_process_may_usually_open(board):
+    """300 cores: two files each, and the sensors behind them are opened too."""
+    made = board("pc-rapl")
+    for core in range(300):
+        folder = f"sys/devices/system/cpu/cpu{core}"
+        made.write(f"{folder}/cpufreq/scaling_cur_freq", "2000000\n")
+        made.write(f"{folder}/thermal_throttle/core_throttle_count", "0\n")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    last = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (last + 100, hard))
+    try:
+        with Sampler(interval_s=0.02, root=made.root) as sampler:
+            time.sleep(0.1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert sampler.problem is None
+    timeline = sampler.timeline(0)
+    assert "energy_j.package-0" in timeline["series"], timeline["missing"]
+    assert set(timeline["series"]["clock_mhz"]["values"]) - {None} == {2000.0}
 
 
 def test_wall_clock_is_told_with_every_sample(board):

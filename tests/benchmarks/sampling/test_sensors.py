@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edgevision.benchmarks.sampling.kernel_file import KernelFile
 from edgevision.benchmarks.sampling.sensors import SENSORS, Machine, open_sensors
 from edgevision.benchmarks.sampling.sensors.process_cpu import family
 
@@ -55,6 +56,17 @@ def test_process_cpu_counts_busy_children_and_not_the_sampler():
         for child in busy:
             child.kill()
             child.wait()
+
+
+def test_children_that_have_ended_are_forgotten(monkeypatch):
+    (sensor,), _ = open_sensors(Machine(Path("/"), os.getpid()), ("process_cpu",))
+    for _ in range(3):
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+            sensor._look()
+            assert child.pid in sensor._used
+    sensor._look()
+    assert sensor._used.keys() == set(family(Machine(Path("/"), os.getpid())))
+    assert child.pid not in sensor._used
 
 
 def test_process_cpu_agrees_with_the_processs_own_clock():
@@ -129,6 +141,23 @@ def test_throttle_events_are_summed_over_cores_and_not_over_one_package(board):
             f"sys/devices/system/cpu/cpu{core}/thermal_throttle/package_throttle_count", "8\n"
         )
     assert sensor.read() == {"throttle_events.cores": 5, "throttle_events.package": 1}
+
+
+def test_core_that_is_switched_off_in_mid_run_keeps_its_events(board, monkeypatch):
+    made = board("pc-rapl")
+    sensor = made.sensor("throttle_counters")
+    made.write("sys/devices/system/cpu/cpu1/thermal_throttle/core_throttle_count", "9\n")
+    before = sensor.read()
+    real = KernelFile.number
+
+    def gone(file):
+        if "cpu1/" in str(file.path):
+            raise OSError(19, "No such device")
+        return real(file)
+
+    monkeypatch.setattr(KernelFile, "number", gone)
+    assert sensor.read() == before
+    assert before["throttle_events.cores"] == 5
 
 
 def test_cooling_devices_that_slow_down_are_read_and_fans_are_not(board):

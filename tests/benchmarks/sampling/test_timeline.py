@@ -40,6 +40,12 @@ def test_times_count_from_the_first_counted_query():
     assert inside(timeline, "b", 0, 1) == []
 
 
+def test_interval_is_the_last_that_was_told():
+    told = lines({"a": "%"}, [(0, [1]), (1, [2])], more=[{"interval_s": 0.2}, {"interval_s": 0.4}])
+    assert timeline_of(told, 0)["interval_s"] == 0.4
+    assert timeline_of(lines({"a": "%"}, [(0, [1])]), 0)["interval_s"] == 0.1
+
+
 def test_series_that_never_answered_is_missing_with_what_the_sensor_said():
     more = [{"failed": ["a"], "why": "[Errno 11] Resource temporarily unavailable"}]
     rows = [(0, [None, None, 1]), (1, [None, None, 2])]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgevision.benchmarks.report.html.entry import Entry
 from edgevision.benchmarks.report.html.envelope import envelope_of, thinned
+from edgevision.benchmarks.report.html.facts import mapping
 from edgevision.benchmarks.report.html.markup import Markup, element, joined
 from edgevision.benchmarks.report.html.plot import (
     Plot,
@@ -71,7 +72,7 @@ def timeline(entry: Entry, points: int) -> Markup:
 
 
 def _caption(entry: Entry, points: int) -> Markup:
-    head = "Latency over the run, and the machine meanwhile"
+    head = f"{_what(entry).capitalize()} over the run, and the machine meanwhile"
     if len(entry.samples_ms) <= points:
         return captioned(head, "The line goes through every query.")
     return captioned(
@@ -79,6 +80,11 @@ def _caption(entry: Entry, points: int) -> Markup:
         f"Of each of {points} equal spans: the median as a line, the area from the fastest to the "
         "slowest query.",
     )
+
+
+def _what(entry: Entry) -> str:
+    """What a query's time is: of cameras, how old the result is when it is there."""
+    return "age of results" if mapping(entry.record.get("camera")) else "latency"
 
 
 def _key(axis: _Axis, entry: Entry) -> Markup | None:
@@ -106,10 +112,10 @@ def _latency(
     y = entry.samples_ms
     x = entry.begins_s if entry.begins_s is not None else np.arange(len(y), dtype=np.float64)
     scale = around(float(y.min()), float(y.max()))
-    title = f"latency, ms{' (logarithmic)' if scale.log else ''}"
+    title = f"{_what(entry)}, ms{' (logarithmic)' if scale.log else ''}"
     plot = Plot(axis.scale, scale, axis.title if titled else "", title, "middle")
     says = (
-        f"Latency of {entry.tag} over the run, from {y.min():.3g} to {y.max():.3g} ms, median "
+        f"{_what(entry).capitalize()} of {entry.tag} over the run, from {y.min():.3g} to {y.max():.3g} ms, median "
         f"{np.median(y):.3g} ms"
     )
     return plot.draw(says, layer(*shades, *_drawn(plot, entry, x, y, points)))

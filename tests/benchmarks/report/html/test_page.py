@@ -232,9 +232,19 @@ def test_of_very_many_runs_the_first_are_drawn_and_the_page_says_so(
 ) -> None:
     one = make(70)
     read = read_page(html_report([one] * 600, "many"))
-    assert len([d for d in read.found["details"] if d["class"] == "run"]) == 48
-    assert "Only the first 48 of 600 runs are drawn" in read.text
+    assert len([d for d in read.found["details"] if d["class"] == "run"]) == 24
+    assert "Only the first 24 of 600 runs are drawn" in read.text
     assert "the first 400 of 600 runs are shown" in read.text
+
+
+@pytest.mark.parametrize("rows", [48, 100, 400])
+def test_page_of_many_runs_is_below_a_megabyte(make: Make, rows: int) -> None:
+    full = make(700)
+    series = {name: {"unit": "x", "values": list(range(300))} for name in ("cpu_percent", "rss_mb")}
+    full["timeline"] |= {"t_s": [0.1 * n for n in range(300)], "series": series}
+    full["camera"] = {"fps": 30.0, "cameras": 16, "per_camera": [{"results": 9, "dropped": 1}] * 16}
+    records = [{**full, "variant": f"variant-{n}"} for n in range(rows)]
+    assert len(html_report(records, "many").encode()) <= 1_000_000
 
 
 JSON = st.recursive(
@@ -319,3 +329,17 @@ def test_any_numbers_make_a_valid_page(
     page = html_report([make(samples_ns=samples, begins_ns=samples, **vars(found))], "x")
     assert "nan" not in " ".join(re.findall(r'(?:[xy][12]?|d|width)="([^"]*)"', page))
     assert read_page(page)
+
+
+def test_cameras_have_a_line_each_and_the_chart_is_of_ages(make: Make, read_page: Read) -> None:
+    ages = {"mean": 4.0, "p50": 3.5, "p90": 9.0, "p95": None, "p99": None, "max": 21.0}
+    one = {"results": 350, "age_ms": ages, "dropped": 1, "unread": 0, "drop_rate": 0.002849}
+    two = {**one, "dropped": 40, "unread": 2, "drop_rate": 0.102564}
+    both = {**one, "results": 700, "dropped": 41, "unread": 2, "drop_rate": 0.05533}
+    camera = {"fps": 30.0, "cameras": 2, **both, "per_camera": [one, two]}
+    text = " ".join(read_page(html_report([make(camera=camera)], "x")).text.split())
+    assert "2 of 30.00 frames/s · 700 results · 41 frames dropped (5.5 %)" in text
+    assert "350 results · 1 frame dropped (0.3 %) · age p50 3.500, p90 9.000, max 21.00 ms" in text
+    assert "40 frames dropped (10.3 %), 2 frames of them not even read" in text
+    assert "Age of results over the run" in text
+    assert "Latency over the run" in read_page(html_report([make()], "x")).text
