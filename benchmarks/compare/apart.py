@@ -22,7 +22,7 @@ from edgevision.benchmarks.compare.estimate import Estimate, interval
 from edgevision.benchmarks.compare.metrics import Metric, Pool
 from edgevision.benchmarks.compare.series import Series
 
-__all__ = ["estimate_apart"]
+__all__ = ["RUNS_TELL", "estimate_apart"]
 
 _DRAWS = 1000
 _LEAST_DRAWS = 300
@@ -35,7 +35,7 @@ _LEAST_PARTS = 4
 #: By how much more two runs may differ than the parts of one.
 _WIDER = 2.0
 #: From so many runs of the same thing on, their own differences tell more than those within a run.
-_RUNS_TELL = 5
+RUNS_TELL = 5
 #: Student's t at 0.995 for 4, 5, … degrees of freedom; beyond the last one that of 30 is on the safe side.
 _STUDENT = (
     4.604, 4.032, 3.707, 3.499, 3.355, 3.250, 3.169, 3.106, 3.055, 3.012, 2.977, 2.947, 2.921, 2.898, 2.878,
@@ -162,17 +162,17 @@ class _Side:
 
 def _floor(was: _Side, now: _Side) -> NDArray[np.float64]:
     """By how much the same thing would differ from itself, measured as these two were."""
-    many = [side for side in (was, now) if len(side.runs) >= _RUNS_TELL]
+    many = [side for side in (was, now) if len(side.runs) >= RUNS_TELL]
     if not many:
         return np.maximum(was.wander(), now.wander())
     freedom = sum(len(side.runs) - 1 for side in many)
     pooled = sum(
         ((len(side.runs) - 1) * side.variance() for side in many), np.zeros(len(was.metrics))
     )
-    student = _STUDENT[min(freedom, len(_STUDENT) + _RUNS_TELL - 2) - _RUNS_TELL + 1]
+    student = _STUDENT[min(freedom, len(_STUDENT) + RUNS_TELL - 2) - RUNS_TELL + 1]
     apart = 1 / len(was.runs) + 1 / len(now.runs)
     floor: NDArray[np.float64] = student * np.sqrt(pooled / freedom * apart)
-    few = [side.range() for side in (was, now) if len(side.runs) < _RUNS_TELL]
+    few = [side.range() for side in (was, now) if len(side.runs) < RUNS_TELL]
     return np.max([floor, *few], axis=0)  # type: ignore[no-any-return]
 
 

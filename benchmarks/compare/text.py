@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgevision.benchmarks.compare.apart import RUNS_TELL
 from edgevision.benchmarks.compare.comparison import Comparison, Report
 from edgevision.benchmarks.compare.estimate import CONFIDENCE, Estimate
 from edgevision.text import counted, printable
@@ -99,7 +100,10 @@ def _stages(comparison: Comparison) -> list[str]:
 
 def _how(comparison: Comparison) -> str:
     if comparison.block is None:
-        return "runs apart from each other"
+        apart = "runs apart from each other"
+        if max(len(comparison.base), len(comparison.new)) >= RUNS_TELL:
+            return apart
+        return f"{apart}; how much runs vary is a guess, {RUNS_TELL} of one side or --vs would tell"
     pairs = (
         min(len(side[-1]["samples_ns"]) for side in (comparison.base, comparison.new))
         // comparison.block

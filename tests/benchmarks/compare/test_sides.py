@@ -82,6 +82,13 @@ def test_same_file_twice_is_no_difference(pair: tuple[Path, Path]) -> None:
     assert report.comparisons[0].notes == ["base and new are one and the same record"]
 
 
+def test_few_runs_apart_are_said_to_be_a_guess(make_record: MakeRecord, quiet: Quiet) -> None:
+    runs = [make_record(quiet(seed)) for seed in range(6)]
+    few, enough = (report_text(compare_sides(runs[:count], runs[5:])) for count in (4, 5))
+    assert "how much runs vary is a guess" in few
+    assert "guess" not in enough
+
+
 @pytest.mark.parametrize("text", ["p99", "p98=5%"])
 def test_senseless_bound_is_a_usage_error(text: str, pair: tuple[Path, Path]) -> None:
     assert compare(*pair, "--max-regression", text) == 2
