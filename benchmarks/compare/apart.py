@@ -36,10 +36,11 @@ _LEAST_PARTS = 4
 _WIDER = 2.0
 #: From so many runs of the same thing on, their own differences tell more than those within a run.
 RUNS_TELL = 5
-#: Student's t at 0.995 for 4, 5, … degrees of freedom; beyond the last one that of 30 is on the safe side.
+#: Student's t at 0.9975 for 4, 5, … degrees of freedom: 0.5 % for each of six metrics that mostly move together. Beyond
+#: the last one that of 30 is on the safe side.
 _STUDENT = (
-    4.604, 4.032, 3.707, 3.499, 3.355, 3.250, 3.169, 3.106, 3.055, 3.012, 2.977, 2.947, 2.921, 2.898, 2.878,
-    2.861, 2.845, 2.831, 2.819, 2.807, 2.797, 2.787, 2.779, 2.771, 2.763, 2.756, 2.750,
+    5.598, 4.773, 4.317, 4.029, 3.833, 3.690, 3.581, 3.497, 3.428, 3.372, 3.326, 3.286, 3.252, 3.222, 3.197,
+    3.174, 3.153, 3.135, 3.119, 3.104, 3.091, 3.078, 3.067, 3.057, 3.047, 3.038, 3.030,
 )  # fmt: skip
 #: Fewer independent stretches than this are no witness.
 _LEAST_STRETCHES = 6

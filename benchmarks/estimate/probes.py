@@ -193,20 +193,18 @@ def _opened(engine: str, precision: str, threads: int, stack: Stack) -> Session:
 
 
 def _fastest(session: Session, seconds: float) -> float:
-    """Seconds of the fastest of several runs: as the clock says, or processor time by thread if that is less.
+    """Seconds of the fastest of many runs, each shorter than others are given a core for: load hardly matters.
 
-    The second is what the run would have taken had every thread had a core of its own all the time: others on
-    this machine must not make it look slow.
+    Not processor time: what the threads of an engine used until now is known to the kernel's last tick only.
     """
-    slot, threads = session.slot(), session.executed.threads
+    slot = session.slot()
     best, end, runs = float("inf"), time.perf_counter() + seconds, 0
     with session.attach():
         while runs < _LEAST_RUNS or time.perf_counter() < end:
-            begin, used = time.perf_counter(), time.process_time()
+            begin = time.perf_counter()
             slot.submit()
             slot.wait()
-            taken = time.perf_counter() - begin
-            best, runs = min(best, taken, (time.process_time() - used) / threads), runs + 1
+            best, runs = min(best, time.perf_counter() - begin), runs + 1
     return best
 
 

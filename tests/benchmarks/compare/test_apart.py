@@ -56,10 +56,10 @@ def test_a_machine_that_got_slower_meanwhile_is_no_regression() -> None:
 
 
 def test_five_runs_of_the_same_thing_are_the_noise_floor() -> None:
-    """Student's t with four degrees of freedom, 4.604, times the spread of a new run's difference to their mean."""
+    """Student's t with four degrees of freedom, 5.598, times the spread of a new run's difference to their mean."""
     levels = [10.0, 10.2, 10.4, 10.1, 10.3]
     found = estimates([np.full(100, level) for level in levels], [np.full(100, 10.9)])["p50"]
-    expected = 4.604 * np.std(np.log(levels), ddof=1) * math.sqrt(1 / 5 + 1)
+    expected = 5.598 * np.std(np.log(levels), ddof=1) * math.sqrt(1 / 5 + 1)
     assert found.floor == pytest.approx(expected, rel=1e-6)
     assert found.change == pytest.approx(math.log(10.9) - np.mean(np.log(levels)))
     assert found.verdict == "no difference"
