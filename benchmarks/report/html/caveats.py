@@ -95,13 +95,15 @@ def _overlap(entries: Sequence[Entry]) -> list[Caveat]:
 
 
 def _busy(entries: Sequence[Entry]) -> list[Caveat]:
-    """As the text report has it; a run that was flagged as busy has said so itself."""
+    """Of records without a timeline: with one they know others' share, and say so in a flag."""
     about = tuple(e for e in entries if _was_busy(e))
     words = "something else kept half of the machine's cores or more busy before the run began"
     return [Caveat("busy", about, words)] if about else []
 
 
 def _was_busy(entry: Entry) -> bool:
+    if entry.record.get("timeline"):
+        return False
     if any(mapping(flag).get("kind") == "busy" for flag in listed(entry.record.get("flags"))):
         return False
     loads = listed(dig(entry.record, "environment", "start", "load_average"))

@@ -89,6 +89,24 @@ def test_flags_of_one_kind_are_one_line_whatever_they_say(make: Make, read_page:
     assert "others used 20 %; others used 30 %; …" in caveats
 
 
+def test_load_of_the_run_before_is_no_caveat_where_others_were_watched(
+    make: Make, read_page: Read
+) -> None:
+    """A matrix leaves a load average behind; a record with a timeline flags what others really used."""
+    loaded = {**make()["environment"], "start": {"load_average": [1.9, 1.0, 1.0]}}
+    watched, blind = make(environment=loaded), make(environment=loaded, timeline=None)
+    assert "kept half" not in read_page(html_report([watched], "x")).text
+    assert "kept half" in read_page(html_report([blind], "x")).text
+
+
+def test_where_floors_come_from_is_said_once_for_all_runs(make: Make, read_page: Read) -> None:
+    floor = {**make()["floor"], "source": "measured by convolutions", "measured": "p50 of compute"}
+    text = read_page(html_report([make(floor=floor), make(floor=floor)], "x")).text
+    assert (
+        text.count("Measured: p50 of compute. Figures of a machine: measured by convolutions.") == 1
+    )
+
+
 def test_runs_that_cannot_be_compared_are_pointed_out(make: Make, read_page: Read) -> None:
     alone = make(boundary={"kind": "inference-only", "timed": "submit to wait", "not_timed": ""})
     other = make(environment={**make()["environment"], "cpu": {"name": "Another", "cores": 8}})
