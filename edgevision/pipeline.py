@@ -23,7 +23,7 @@ from edgevision.geometry import Affine, Transform
 from edgevision.pixel_formats import to_bgr
 from edgevision.preprocess import tensor_size
 from edgevision.results import Result
-from edgevision.sources import Source
+from edgevision.sources import Frames
 from edgevision.spec import InputSpec, Shape, TensorSpec
 from edgevision.stages import Stage
 from edgevision.tasks import Task
@@ -101,7 +101,7 @@ class Pipeline:
         slot.load(image)
         return slot
 
-    def stream(self, source: Source) -> Iterator[tuple[Frame, Result]]:
+    def stream(self, source: Frames) -> Iterator[tuple[Frame, Result]]:
         """Results of an opened source, in order.
 
         Yields:
@@ -162,7 +162,7 @@ class Pipeline:
 
     def _read_some(
         self,
-        source: Source,
+        source: Frames,
         spare: list[Work],
         rows: int,
         ready: Callable[[], bool] | None,
@@ -180,7 +180,7 @@ class Pipeline:
             group.append(work)
         return group, True
 
-    def _read(self, work: Work, source: Source) -> bool:
+    def _read(self, work: Work, source: Frames) -> bool:
         """Reads a frame; False at the end of the source."""
         work.row[:] = _NO_TIME
         work.frame.source = ""  # the source before this one may have set it

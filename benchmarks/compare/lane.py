@@ -198,9 +198,6 @@ class _Feed:
         self.left = self.skip = self.began_ns = 0
         self.fresh = False
 
-    def open(self) -> SourceInfo:
-        raise NotImplementedError("the feed is handed to the pipeline open")
-
     def read(self, into: Frame) -> bool:
         begin = now_ns()
         if not self.left or self.source is None or not self.source.read(into):

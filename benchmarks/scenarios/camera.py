@@ -28,7 +28,6 @@ from edgevision.clock import now_ns
 from edgevision.errors import EdgevisionError
 from edgevision.frame import Frame
 from edgevision.percentiles import summary_ms
-from edgevision.sources import SourceInfo
 
 __all__ = ["camera"]
 
@@ -86,9 +85,6 @@ class _Live:
         self.numbers: list[int] = []
         self.lost: list[tuple[int, int]] = []
         self.problems: list[str] = []
-
-    def open(self) -> SourceInfo:
-        raise NotImplementedError("the cameras are handed to the pipeline running")
 
     def ready(self) -> bool:
         """Whether a frame waits."""

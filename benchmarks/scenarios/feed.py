@@ -9,7 +9,7 @@ from edgevision.benchmarks.terms import Terms
 from edgevision.errors import EdgevisionError
 from edgevision.frame import Frame
 from edgevision.model import Model, opened
-from edgevision.sources import Source, SourceInfo
+from edgevision.sources import Source
 
 __all__ = ["Feed", "passes"]
 
@@ -42,9 +42,6 @@ class Feed:
 
     def resumed(self, stood_ns: int) -> None:
         """The source was opened again, for which time stood still."""
-
-    def open(self) -> SourceInfo:
-        raise NotImplementedError("the feed is handed to the pipeline open")
 
     def read(self, into: Frame) -> bool:
         if not self.terms.may_begin() or not self._read(into):

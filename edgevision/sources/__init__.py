@@ -11,7 +11,7 @@ from edgevision.errors import DataError
 from edgevision.frame import Frame
 from edgevision.text import redacted
 
-__all__ = ["IMAGE_SUFFIXES", "Source", "SourceInfo", "make_source"]
+__all__ = ["IMAGE_SUFFIXES", "Frames", "Source", "SourceInfo", "make_source"]
 
 #: What `cv2.imdecode` reads in every build of OpenCV.
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
@@ -34,6 +34,20 @@ class SourceInfo:
     height: int
     fps: float
     frames: int | None
+
+
+class Frames(Protocol):
+    """All that a pipeline asks of a source that somebody else has opened.
+
+    Attributes:
+        live: As `Source.live`.
+    """
+
+    live: bool
+
+    def read(self, into: Frame) -> bool:
+        """Fills a frame in place; False at the end, or once cancelled."""
+        ...
 
 
 class Source(Protocol):
