@@ -3,6 +3,9 @@
 It is the context that CUDA's runtime, and so TensorRT, uses by itself. pycuda's ``autoinit`` would make another
 one, tied to the thread that imports it; and a context that is still on a thread's stack when the thread or the
 process ends makes pycuda abort the process. So each push here is paired with a pop, and exit comes last.
+
+A context takes its memory with it. So it is left to the end of the process where somebody still reads outputs, such as
+a daemon thread; and where the GPU is lost, for then nothing can be freed, and giving it up may hang.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from weakref import WeakSet
 from edgevision.cuda.driver import call
 from edgevision.cuda.failures import explaining, lost, lost_error, not_started
 from edgevision.cuda.library import pycuda_driver
+from edgevision.cuda.memory import page_locked_in_use
 from edgevision.errors import BackendError
 
 __all__ = ["PrimaryContext", "primary_context"]
@@ -39,7 +43,7 @@ class PrimaryContext:
             raise not_started(error) from error
         self._threads = threading.local()
         self._owners: WeakSet[Any] = WeakSet()
-        self._left: list[Callable[[], object]] = []
+        self._kept: list[Callable[[], object]] = []
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -69,8 +73,7 @@ class PrimaryContext:
     ) -> None:
         """Calls what frees things, in order, in the context; a failure does not stop the others.
 
-        A GPU that is lost refuses to free memory, and pycuda would complain of each piece. It is freed with the
-        context then, which is given up when the last owner has freed its work.
+        A GPU that is lost refuses to free memory, and pycuda would complain of each piece: it is kept then.
 
         Args:
             work: Frees what uses memory: graphs, execution contexts, engines.
@@ -82,22 +85,24 @@ class PrimaryContext:
                 self._push()
         try:
             _each(work)
-            if not lost():
-                _each(memory)
+            if lost():
+                self._kept += memory
             else:
-                self._left += memory
-                if not self._owners:
-                    self._give_up()
+                _each(memory)
         finally:
             if entered:
                 self._leave()
 
     def release(self) -> None:
-        """Closes what is open, pops what is pushed in this thread, and releases the context."""
+        """Closes what is open, pops what is pushed in this thread, and releases the context if it can be."""
         _each([owner.close for owner in self._owners])
         while self._stack().depth > 0:
             self._leave()
-        self._give_up()
+        if lost() or page_locked_in_use():
+            # A reference that nobody gives back: Python's end would free the context, and what is kept, nevertheless.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
+        else:
+            self._give_up()
 
     def _stack(self) -> _Stack:
         if not hasattr(self._threads, "life"):
@@ -122,20 +127,16 @@ class PrimaryContext:
 
     def _leave(self) -> None:
         stack = self._stack()
-        if stack.depth == 0:  # given up in this thread
-            return
         stack.depth -= 1
         if stack.depth == 0:
             try:
                 pycuda_driver().Context.pop()
-            except (
-                Exception
-            ):  # given up by another thread: off the driver's stack it is all the same
-                if self._context is not None and not lost():
+            except Exception:
+                if not lost():
                     raise
 
     def _give_up(self) -> None:
-        """Releases the context, with nothing of this thread left on any stack.
+        """Releases the context, which this thread has left.
 
         pycuda pushes a context to detach it, and leaves it pushed; one that is current it only detaches. Its own
         stack forgets what is detached.
@@ -144,13 +145,9 @@ class PrimaryContext:
         if context is None:
             return
         with suppress(Exception):
-            if self._stack().depth == 0:
-                context.push()
+            context.push()
             context.detach()
-        self._stack().depth = 0
         call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
-        _each(self._left)  # pycuda takes no step for memory of a context that is detached
-        self._left.clear()
 
 
 @dataclass(slots=True, eq=False)

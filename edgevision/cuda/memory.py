@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +11,23 @@ from numpy.typing import NDArray
 from edgevision.cuda.failures import explaining
 from edgevision.cuda.library import pycuda_driver
 
-__all__ = ["ALIGNMENT", "DeviceMemory", "Twin", "aligned"]
+__all__ = ["ALIGNMENT", "DeviceMemory", "Twin", "aligned", "page_locked_in_use"]
 
 #: What TensorRT asks of the addresses of tensors.
 ALIGNMENT = 256
+
+#: All page-locked memory that there is, also what only a view holds.
+_page_locked: WeakSet[Any] = WeakSet()
 
 
 def aligned(size: int) -> int:
     """The next multiple of `ALIGNMENT`."""
     return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def page_locked_in_use() -> bool:
+    """Whether there is page-locked memory: once every `Twin` is closed, arrays that somebody still holds."""
+    return len(_page_locked) > 0
 
 
 class DeviceMemory:
@@ -94,6 +103,7 @@ class Twin:
             host = cuda.pagelocked_empty(size, np.uint8, mem_flags=flags)
             if self.mapped:
                 self.address = int(host.base.get_device_pointer())
+        _page_locked.add(host.base)
         self.host = host
         return True
 

@@ -90,7 +90,45 @@ def test_a_program_may_end_while_a_daemon_thread_uses_a_model(gpu: Gpu, squares:
     assert ended.outcome.returncode == 0, ended.err
     assert ended.outcome.violations == []
     assert ended.tensorrt["violations"] == []
-    assert ended.outcome.report["primary_context_references"] == 0
+    assert ended.outcome.report["context_stack_depth"] == 0
+    # Outputs that the thread is reading keep the context; nothing else does.
+    assert ended.outcome.live.keys() <= {"pinned"}
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        "atexit.register(lambda: seen.append(float(kept[0].max())))",
+        "atexit.register(time.sleep, 0.2)\nthreading.Thread(target=reads_on, daemon=True).start()",
+    ],
+    ids=["at exit", "a thread"],
+)
+def test_outputs_that_are_kept_can_be_read_to_the_end_of_the_program(
+    gpu: Gpu, squares: Path, reader: str
+) -> None:
+    """Page-locked memory goes with the context: it would be read where there is none any more."""
+    code = """
+import atexit, sys, threading, time
+kept, seen = [], []
+def reads_on():
+    while True:
+        if kept:
+            seen.append(float(kept[0].max()))
+atexit.register(lambda: print(max(seen) > 0.9))
+{reader}
+from scenes import on_gpu, square
+model = on_gpu(sys.argv[1])
+slot = model.session.slot()
+slot.load(square(2))
+slot.submit()
+kept.append(slot.wait()["output0"])
+"""
+    ended = gpu.run(code.replace("{reader}", reader), squares)
+    assert ended.outcome.returncode == 0, ended.err
+    assert ended.out.strip() == "True"
+    assert ended.outcome.violations == []
+    assert ended.outcome.report["context_stack_depth"] == 0
+    assert "PyCUDA" not in ended.err
 
 
 LOAD_FAILS = """

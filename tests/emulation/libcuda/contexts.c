@@ -64,6 +64,7 @@ static void destroy(struct context *context, const char *call) {
     }
     context->destroyed = true;
     stream_stop(context->legacy);
+    memory_drop(context);
     handle_drop(context->handle);
     if (context == primary) {
         primary = NULL;

@@ -151,6 +151,7 @@ bool memory_host_is_pinned(const void *address, size_t bytes);
 void memory_collect(void); /* unmaps what was freed; only while no operation runs */
 void memory_write(FILE *out);
 size_t memory_live_count(const struct context *context);
+void memory_drop(const struct context *context);
 
 /* ---- operations: what a stream does, and what a graph replays (operations.c) */
 

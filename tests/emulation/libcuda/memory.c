@@ -203,6 +203,17 @@ size_t memory_live_count(const struct context *context) {
     return count;
 }
 
+/* What is left goes with its context: whoever reads page-locked memory then has a fault, as with the real driver. */
+void memory_drop(const struct context *context) {
+    struct allocation *next;
+    for (struct allocation *each = live; each != NULL; each = next) {
+        next = each->next;
+        if (each->context == context) {
+            memory_release(each->kind, each, "the end of its context");
+        }
+    }
+}
+
 void memory_write(FILE *out) {
     fputc('{', out);
     for (int kind = 0; kind < MEMORY_KINDS; kind++) {
