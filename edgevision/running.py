@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +19,12 @@ from edgevision.progress import Progress, duration_text
 from edgevision.results import Result
 from edgevision.signals import Stop
 from edgevision.sinks import Sink, claim, make_sink
-from edgevision.sources import SourceInfo, make_source
+from edgevision.sources import Source, SourceInfo, make_source
 from edgevision.sources._ahead import ahead
 from edgevision.sources._limited import Limited
+from edgevision.streams import tell
 from edgevision.text import printable
+from edgevision.whole_file import write_whole
 
 __all__ = ["run_model", "stage_summary"]
 
@@ -73,8 +74,7 @@ def run_model(
     with (
         Stop() as stop,
         progress,
-        open_model(path, **options) as model,
-        opened(frames_of) as (ready, info),
+        _both_opened(path, options, frames_of) as (model, ready, info),
     ):
         progress.say(
             f"{model.bundle.name}: {model.variant.id} ({model.choice.reason}); {model.executed}"
@@ -91,6 +91,20 @@ def run_model(
         summary = _summary(model, tally, now_ns())
     _report(summary, sinks, stats, as_json=as_json)
     return stop.exit_code
+
+
+@contextmanager
+def _both_opened(
+    path: Path, options: Mapping[str, Any], source: Source
+) -> Iterator[tuple[Model, Source, SourceInfo]]:
+    """The model and the source. Files are opened first: their first frames are decoded while the model loads."""
+    with ExitStack() as stack:
+        if source.live:  # its frames would be old by then
+            model = stack.enter_context(open_model(path, **options))
+        ready, info = stack.enter_context(opened(source))
+        if not source.live:
+            model = stack.enter_context(open_model(path, **options))
+        yield model, ready, info
 
 
 def stage_summary(ring: StageRing) -> dict[str, Any]:
@@ -186,14 +200,29 @@ def _report(
 ) -> None:
     text = json.dumps(summary, indent=2)
     if stats is not None:
-        try:
-            stats.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{stats} could not be written: {error.strerror}") from error
+        _write_stats(stats, text + "\n")
     if as_json:
         print(text)
         return
-    print(_text(summary, sinks), file=sys.stderr if "-" in sinks else sys.stdout)
+    told = _text(summary, sinks)
+    if "-" in sinks:
+        tell(told)
+    else:
+        print(told)
+
+
+def _write_stats(path: Path, text: str) -> None:
+    place = path.resolve()  # where a link points: the link itself stays
+    try:
+        if place.exists() and not place.is_file():  # a pipe, a device
+            place.write_text(text, encoding="utf-8")
+        else:
+            write_whole(place, text.encode(), mode=0o644)
+    except OSError as error:
+        raise OutputError(
+            f"{path} could not be written: {error.strerror}",
+            hint="make room, or choose another place",
+        ) from error
 
 
 def _text(summary: dict[str, Any], sinks: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,11 +17,13 @@ from edgevision.backends._model_cache import cache_folder, seal
 from edgevision.errors import BackendError, DependencyError, UsageError
 from edgevision.spec import TensorSpec
 
-# Importing openvino sends a usage event to its makers and writes a client's id to ~/intel, unless its telemetry
-# cannot be imported: then it takes the stub it brings (openvino/tools/ovc/telemetry_utils.py). A program that
-# imported openvino before has decided that for itself.
-_telemetry = sys.modules.get("openvino_telemetry")
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+# Importing openvino imports its converter of models too, which takes a third of the time, sends a usage event to its
+# makers and writes a client's id to ~/intel. It does without where that is not installed (openvino/__init__.py), so it
+# is told so, until somebody asks for it.
+_CONVERTER = "openvino.tools.ovc"
+_ours = "openvino" not in sys.modules
+if _ours:
+    sys.modules[_CONVERTER] = None  # type: ignore[assignment]
 try:
     import openvino as ov
 except ImportError as error:
@@ -30,9 +33,20 @@ except ImportError as error:
         hint="pip install 'edgevision[openvino]'",
     ) from error
 finally:
-    del sys.modules["openvino_telemetry"]
-    if _telemetry is not None:
-        sys.modules["openvino_telemetry"] = _telemetry
+    if _ours:
+        del sys.modules[_CONVERTER]
+
+
+def _convert_model(name: str) -> Any:
+    """``openvino.convert_model``, when it is used for the first time."""
+    if name != "convert_model":
+        raise AttributeError(f"module 'openvino' has no attribute {name!r}")
+    ov.convert_model = importlib.import_module(_CONVERTER).convert_model
+    return ov.convert_model
+
+
+if _ours:
+    ov.__getattr__ = _convert_model
 
 __all__ = [
     "FLOATS",

@@ -254,13 +254,35 @@ def python(code):
 
 
 def test_nothing_is_sent_to_the_makers_of_openvino(tmp_path):
-    """Importing openvino alone reports that to them and leaves a client's id in the home."""
+    """Importing its converter reports that to them and leaves a client's id in the home."""
     code = f"""
 import os, sys
 os.environ["HOME"] = {str(tmp_path)!r}
 import edgevision.backends.openvino_
-print("openvino_telemetry" in sys.modules, os.listdir({str(tmp_path)!r}))
-import openvino
-assert openvino.convert_model
+print("openvino_telemetry" in sys.modules, "openvino.tools.ovc" in sys.modules, os.listdir({str(tmp_path)!r}))
 """
-    assert python(code) == "False []"
+    assert python(code) == "False False []"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "import openvino; openvino.convert_model(model)",
+        "from openvino import convert_model; convert_model(model)",
+        "from openvino.tools.ovc import convert_model; convert_model(model)",
+    ],
+)
+@pytest.mark.parametrize("before", ["import edgevision.backends.openvino_", "import openvino"])
+def test_openvinos_converter_is_there_for_others(stumbling, before, use, tmp_path):
+    code = f"""
+import os, sys
+os.environ["HOME"] = {str(tmp_path)!r}
+sys.modules["openvino_telemetry"] = None
+{before}
+import edgevision.backends.openvino_
+model = {str(stumbling.file)!r}
+{use}
+import openvino
+print(hasattr(openvino, "convert_model"), hasattr(openvino, "convert_models"))
+"""
+    assert python(code).splitlines()[-1] == "True False"
