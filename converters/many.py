@@ -6,7 +6,6 @@ Ctrl-C and SIGTERM end the one in hand; what was finished before stays, and the 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import multiprocessing
 import os
@@ -14,7 +13,7 @@ import signal
 import tempfile
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from edgevision.converters.report.summary import (
 )
 from edgevision.errors import EdgevisionError, GateError
 from edgevision.progress import Progress
-from edgevision.signals import unwind_on_sigterm
+from edgevision.signals import held_back, let_through, unwind_on_sigterm
 
 __all__ = ["convert_many"]
 
@@ -107,9 +106,9 @@ def _run(job: Job, place: Path, *, quiet: bool) -> int:
     context = multiprocessing.get_context("spawn")
     # No daemon: it has children of its own, the readers.
     process = context.Process(target=_child, args=(job, place, quiet))
-    with _no_sigint():
-        process.start()
     try:
+        with held_back():
+            process.start()
         process.join()
     except BaseException:  # Ctrl-C, SIGTERM: the child unwinds first, so that it leaves nothing
         _end(process)
@@ -117,17 +116,9 @@ def _run(job: Job, place: Path, *, quiet: bool) -> int:
     return process.exitcode or 0
 
 
-@contextlib.contextmanager
-def _no_sigint() -> Iterator[None]:
-    """A child that is started in it never sees Ctrl-C, which a terminal sends to all: this process tells it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _end(process: BaseProcess) -> None:
+    if process.pid is None:  # it was not started
+        return
     process.terminate()
     try:
         process.join(_UNWIND_S)
@@ -139,6 +130,7 @@ def _end(process: BaseProcess) -> None:
 def _child(job: Job, place: Path, quiet: bool) -> None:
     """What runs in the child; its result is a file."""
     unwind_on_sigterm()
+    let_through(signal.SIGTERM)  # not Ctrl-C: the parent tells
     threading.Thread(target=_follow_parent, daemon=True).start()
     tempfile.tempdir = str(place)  # what a crash leaves there goes away with the folder
     error = None

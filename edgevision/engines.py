@@ -1,15 +1,13 @@
-"""Engines: what one was built from and for, whether it fits this device, where it lies, and who may load it.
+"""Engines as files: where they lie, which fits this device, and who may load one.
 
-An engine is a TensorRT plan, native code for one kind of device. It lies beside a small JSON file, its sidecar,
-with the key it was built under. The key is compared with the device *before* the plan is deserialized, for
-TensorRT's own checks come late and may end the process. Nothing here imports TensorRT or touches a GPU.
+An engine lies beside a small JSON file, its sidecar, with the key it was built under. Nothing here imports TensorRT
+or touches a GPU.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import re
 import shlex
 import stat
@@ -20,6 +18,7 @@ from typing import Any
 
 from edgevision.built_here import is_built_here
 from edgevision.bundle import canonical_json, hash_file
+from edgevision.engine_key import DeviceFacts, EngineKey, preflight
 from edgevision.errors import BackendError
 from edgevision.text import printable
 from edgevision.variant import Variant
@@ -27,18 +26,12 @@ from edgevision.variant import Variant
 __all__ = [
     "FOLDER",
     "SIDECAR_SCHEMA",
-    "DeviceFacts",
     "Engine",
-    "EngineKey",
-    "Verdict",
     "build_command",
     "engine_stem",
     "engines_folder",
     "find_engine",
-    "key_for",
     "list_engines",
-    "machine_facts",
-    "preflight",
     "read_engine",
     "variant_sha256",
 ]
@@ -47,87 +40,6 @@ __all__ = [
 FOLDER = "engines"
 SIDECAR_SCHEMA = 1
 _LARGEST_SIDECAR = 16 * 2**20
-_TITLES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
-
-
-@dataclass(frozen=True, slots=True)
-class EngineKey:
-    """What an engine was built from, by what, and for what.
-
-    Attributes:
-        library: ``tensorrt`` or ``tensorrt-rtx``.
-        version: Of that library, as it says it.
-        cc: Compute capability of the GPU it is for, such as ``8.7``.
-        os: ``linux``, as `platform.system` names it, in small letters.
-        arch: ``x86_64``, ``aarch64``.
-        l4t: Release of Jetson Linux, such as ``36.4.3``; empty where there is none.
-        variant_sha256: Of the ONNX file.
-        profile: Shapes it takes, as ``input=1x3x64x64`` or ``input=least..best..most``, joined by commas.
-    """
-
-    library: str
-    version: str
-    cc: str
-    os: str
-    arch: str
-    l4t: str
-    variant_sha256: str
-    profile: str
-
-    def __str__(self) -> str:
-        # It may come from a foreign sidecar: nothing of it may look like a line of ours.
-        version, cc, system, arch, l4t = (
-            printable(text, 40) for text in (self.version, self.cc, self.os, self.arch, self.l4t)
-        )
-        title = _TITLES.get(self.library, printable(self.library, 40))
-        jetson = f", L4T {l4t}" if l4t else ""
-        return f"{title} {version} for compute capability {cc}, {system} {arch}{jetson}"
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceFacts:
-    """What an engine's key is compared with.
-
-    Attributes:
-        library: The library at hand: ``tensorrt`` or ``tensorrt-rtx``.
-        version: Its version, as it says it.
-        cc: Compute capability of the GPU, such as ``8.7``.
-        os: As in `EngineKey`.
-        arch: Likewise.
-        l4t: Likewise.
-        device: What the GPU calls itself, for people.
-    """
-
-    library: str
-    version: str
-    cc: str
-    os: str
-    arch: str
-    l4t: str = ""
-    device: str = ""
-
-    def __str__(self) -> str:
-        jetson = f", L4T {self.l4t}" if self.l4t else ""
-        name = f" ({printable(self.device, 60)})" if self.device else ""
-        title = _TITLES.get(self.library, self.library)
-        return f"{title} {self.version} on compute capability {self.cc}{name}, {self.os} {self.arch}{jetson}"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether an engine may be loaded.
-
-    Attributes:
-        status: ``ok``, ``rebuild needed``, ``wrong device`` or ``wrong version``.
-        reason: What differs, for people; empty where nothing does.
-    """
-
-    status: str
-    reason: str = ""
-
-    @property
-    def ok(self) -> bool:
-        return self.status == "ok"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,41 +72,6 @@ class Engine:
             "variant": self.variant,
             "built": dict(self.built),
         }
-
-
-def preflight(
-    key: EngineKey,
-    facts: DeviceFacts,
-    *,
-    variant_sha256: str | None = None,
-    profile: str | None = None,
-) -> Verdict:
-    """Whether an engine with this key may be loaded here. A pure function.
-
-    1. Another GPU, operating system or processor: ``wrong device``. No rebuild makes it fit this engine's device.
-    2. Another library, or another version of it: ``wrong version``. Plans are not portable between versions.
-    3. Another release of Jetson Linux, another ONNX file or other shapes: ``rebuild needed``.
-
-    Args:
-        key: Of the engine.
-        facts: Of the device.
-        variant_sha256: Of the ONNX file that is to run; None leaves it out.
-        profile: Shapes that are needed, as in the key; None leaves them out.
-    """
-    for name, title in (("cc", "compute capability"), ("os", "system"), ("arch", "processor")):
-        if getattr(key, name) != getattr(facts, name):
-            return Verdict("wrong device", _differs(title, key, facts, name))
-    for name, title in (("library", "library"), ("version", "version")):
-        if getattr(key, name) != getattr(facts, name):
-            return Verdict("wrong version", _differs(title, key, facts, name))
-    if key.l4t != facts.l4t:
-        return Verdict("rebuild needed", _differs("Jetson Linux", key, facts, "l4t"))
-    if variant_sha256 not in (None, key.variant_sha256):
-        return Verdict("rebuild needed", "it was built from another ONNX file")
-    if profile not in (None, key.profile):
-        shapes = printable(key.profile, 400)
-        return Verdict("rebuild needed", f"it takes {shapes}, and {profile} is needed")
-    return Verdict("ok")
 
 
 def engines_folder(bundle: Path, engine_dir: Path | None = None) -> Path:
@@ -262,18 +139,17 @@ def find_engine(
     )
 
 
-def read_engine(engine: Engine, *, trust: bool = False) -> bytes:
+def read_engine(engine: Engine, rebuild: str, *, trust: bool = False) -> bytes:
     """The plan, whole and unchanged since it was built. Loading one runs its code.
 
     Args:
         engine: Which one.
+        rebuild: What mends it, for people: with the command that builds it again.
         trust: Take it although it was not built here (``--trust-engines``).
 
     Raises:
         BackendError: It is missing, damaged, or not from here.
     """
-    variant = printable(engine.variant, 64)
-    rebuild = f"build it again: edgevision build BUNDLE --variant {variant} --force"
     if engine.path.is_symlink():
         raise BackendError(f"the engine {engine.path} is a link", hint=rebuild)
     try:
@@ -300,34 +176,6 @@ def read_engine(engine: Engine, *, trust: bool = False) -> bytes:
     return plan
 
 
-def machine_facts(
-    library: str, version: str, cc: str, *, l4t: str = "", device: str = ""
-) -> DeviceFacts:
-    """The facts of this machine; what only a driver or TensorRT can tell is given.
-
-    Args:
-        library: ``tensorrt`` or ``tensorrt-rtx``.
-        version: Its ``__version__``.
-        cc: Compute capability, such as ``8.7``.
-        l4t: Release of Jetson Linux; empty where there is none.
-        device: Name of the GPU.
-    """
-    system, arch = platform.system().lower(), platform.machine().lower()
-    return DeviceFacts(library, version, cc, system, arch, l4t, device)
-
-
-def key_for(facts: DeviceFacts, sha256: str, profile: str) -> EngineKey:
-    """The key of an engine that is built of an ONNX file with these facts.
-
-    Args:
-        facts: Of the device it is for.
-        sha256: Of the ONNX file.
-        profile: As in the key.
-    """
-    told = {name: value for name, value in asdict(facts).items() if name != "device"}
-    return EngineKey(**told, variant_sha256=sha256, profile=profile)
-
-
 def build_command(bundle: Path, variant: Variant, engine_dir: Path | None = None) -> str:
     """What to type to build an engine of a variant for this device, quoted for a shell."""
     named = (
@@ -345,11 +193,6 @@ def variant_sha256(variant: Variant) -> str:
 
 #: From the nearest miss to the farthest.
 _WORST = ("rebuild needed", "wrong version", "wrong device")
-
-
-def _differs(title: str, key: EngineKey, facts: DeviceFacts, name: str) -> str:
-    built, here = (getattr(one, name) or "none" for one in (key, facts))
-    return f"{title}: built for {printable(built, 40)}, here is {printable(here, 40)}"
 
 
 def _read_sidecar(path: Path) -> Engine | None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
-__all__ = ["Interrupted", "Stop", "unwind_on_sigterm"]
+__all__ = ["Interrupted", "Stop", "held_back", "let_through", "unwind_on_sigterm"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -59,3 +62,35 @@ def unwind_on_sigterm() -> None:
         raise Interrupted(number)
 
     signal.signal(signal.SIGTERM, unwind)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait while a child is started with multiprocessing, for then it could not be ended.
+
+    The child has both blocked until it calls `let_through`: a terminal sends Ctrl-C to it too, and it has to load
+    before it can say what is to become of it.
+    """
+    from multiprocessing import resource_tracker
+
+    # It unblocks both where it is started, which is with the first child.
+    resource_tracker.ensure_running()
+    came: list[int] = []
+    # What is blocked is for the child. Here another thread may take the signal, and Python then calls the handler.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers = {n: signal.signal(n, lambda number, _: came.append(number)) for n in _SIGNALS}
+    try:
+        yield
+    finally:
+        for held, handler in handlers.items():
+            signal.signal(held, handler or signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    for number in came:
+        signal.raise_signal(number)
+
+
+def let_through(*numbers: int) -> None:
+    """In a child that was started in `held_back`: these signals are heard again."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)

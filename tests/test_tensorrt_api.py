@@ -24,12 +24,17 @@ MODULE = {"trt", "module"}
 OBJECTS = {
     "converters/engine/builder.py": {
         "builder": "Builder", "config": "IBuilderConfig", "network": "INetworkDefinition",
-        "parser": "OnnxParser", "profile": "IOptimizationProfile", "engine": "ICudaEngine",
-        "runtime": "Runtime", "inspector": "EngineInspector", "layer": "ILayer", "maker": "ILayer",
-        "tensor": "ITensor", "capability": "ComputeCapability", "e": "ParserError",
-        "plan": "IHostMemory",
+        "parser": "OnnxParser", "profile": "IOptimizationProfile", "e": "ParserError",
+        "capability": "ComputeCapability", "plan": "IHostMemory",
     },
-    "converters/engine/timing_cache.py": {"config": "IBuilderConfig", "cache": "ITimingCache"},
+    "converters/engine/built_facts.py": {
+        "network": "INetworkDefinition", "engine": "ICudaEngine", "runtime": "Runtime",
+        "inspector": "EngineInspector", "layer": "ILayer", "maker": "ILayer", "tensor": "ITensor",
+    },
+    "converters/engine/timing_cache.py": {
+        "config": "IBuilderConfig", "cache": "ITimingCache", "others": "ITimingCache",
+        "serialized": "IHostMemory",
+    },
     "edgevision/trt/library.py": {"engine": "ICudaEngine"},
     "edgevision/trt/engine.py": {"runtime": "Runtime", "native": "ICudaEngine"},
     "edgevision/trt/lane.py": {"_context": "IExecutionContext"},

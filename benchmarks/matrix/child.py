@@ -28,10 +28,13 @@ from typing import Any
 
 from edgevision.benchmarks.matrix.failure import error_data
 from edgevision.benchmarks.terms import StopSign
+from edgevision.signals import held_back, let_through
 from edgevision.text import printable
 
 __all__ = ["Ended", "Told", "in_child"]
 
+#: What asks for a run's end.
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 #: How often the parent looks whether it was asked to stop.
 _LOOK_S = 0.25
 #: After a stop or a fatal signal, so long may the child take to end by itself.
@@ -103,14 +106,17 @@ def in_child(
         context = multiprocessing.get_context("spawn")
         ours, its = context.Pipe()
         process = context.Process(target=_child, args=(its, str(log), work, arguments))
-        process.start()
-        its.close()
         try:
+            with held_back():
+                process.start()
+            its.close()
             return _attend(process, ours, stop, silence_s, tell, log)
         finally:
-            process.kill()
-            process.join()
+            if process.pid is not None:
+                process.kill()
+                process.join()
             ours.close()
+            its.close()
 
 
 def _attend(
@@ -197,5 +203,7 @@ def _confine(log: str) -> None:
     os.dup2(place, 2)
     faulthandler.enable(file=2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ENDING:
         signal.signal(number, signal.SIG_IGN)
+    # What came while this process was started is gone.
+    let_through(*_ENDING)

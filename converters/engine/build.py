@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
-import tempfile
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from edgevision.built_here import is_built_here, remember
 from edgevision.bundle import Bundle, hash_file, open_bundle
 from edgevision.converters.bundle_writer import json_text
-from edgevision.converters.engine.builder import LAYERS, PLAN
+from edgevision.converters.engine.builder import PLAN
+from edgevision.converters.engine.built_facts import LAYERS
 from edgevision.converters.engine.child import build_in_child
 from edgevision.converters.engine.library import expected_library
 from edgevision.converters.engine.lint import check_lint, lint
-from edgevision.converters.engine.order import BuildOrder, Built, Request
+from edgevision.converters.engine.order import Asked, BuildOrder, Built, Request
 from edgevision.converters.engine.profiles import profile_text, ranges_for
 from edgevision.converters.engine.read_back import asked_of, check_built
 from edgevision.converters.engine.targets import BuildTarget, build_target
+from edgevision.converters.engine.working_folder import one_at_a_time, working_folder
 from edgevision.converters.graph import onnx_file
 from edgevision.converters.graph.index import nodes_in
+from edgevision.engine_key import EngineKey
 from edgevision.engines import (
     Engine,
-    EngineKey,
     engine_stem,
     engines_folder,
     list_engines,
     variant_sha256,
 )
-from edgevision.errors import BundleError, OutputError
+from edgevision.errors import BundleError, OutputError, UsageError
 from edgevision.onnx_header import read_header
 from edgevision.progress import Progress
 from edgevision.text import printable
@@ -43,9 +41,7 @@ from edgevision.whole_file import write_whole
 
 __all__ = ["build", "variant_for"]
 
-_WORKING, _LOCK, _SIDECAR = ".building-", "lock", "sidecar.json"
-#: Between making a working folder and locking it no other build may take it for an abandoned one, s.
-_FRESH = 60
+_SIDECAR = "sidecar.json"
 
 
 def build(order: BuildOrder, progress: Progress) -> Built:
@@ -68,18 +64,17 @@ def build(order: BuildOrder, progress: Progress) -> Built:
     bundle = open_bundle(order.bundle)
     variant = variant_for(bundle, order.variant)
     folder = engines_folder(bundle.path, order.engine_dir)
-    with _working_folder(folder) as working:
+    with working_folder(folder) as working:
         if bundle.manifest:
             bundle.check(variant.file.name)
         header = read_header(variant.file)
         ranges = ranges_for(header.inputs, variant.spec.input, order.shapes, order.batch)
-        model = onnx_file.load(variant.file)
-        check_lint(lint(model, expected_library(target.libraries)), variant.id)
+        asked, operators = _checked(variant, target)
         progress.say(f"{bundle.name}: {variant.id} for {target.name}")
         profile = profile_text(header.inputs, ranges)
-        request = _request(order, target, variant, ranges, _operators(model), profile, folder)
+        request = _request(order, target, variant, ranges, operators, profile, folder)
         facts = build_in_child(request, working, order.seconds, progress)
-        check_built(asked_of(model), facts, variant.id)
+        check_built(asked, facts, variant.id)
         built = _in_place(folder, working, variant, facts)
     if not is_built_here(built.engine.sha256):
         progress.say(
@@ -93,19 +88,27 @@ def variant_for(bundle: Bundle, variant_id: str | None) -> Variant:
     """The variant that was asked for, else what is made for TensorRT: int8, then fp16, then fp32.
 
     Raises:
-        BundleError: There is no such variant.
+        UsageError: There is no variant of the name that was asked for.
+        BundleError: None is made for TensorRT.
     """
+    told = "one of: " + ", ".join(bundle.variants)
+    hint = "convert the model again with --precision int8,fp16 --target trt"
+    if variant_id is not None:
+        if variant_id in bundle.variants:
+            return bundle.variants[variant_id]
+        raise UsageError(
+            f"there is no variant {variant_id!r} in {bundle.path}", expected=told, hint=hint
+        )
     named = str(bundle.manifest.get("default", {}).get("trt", ""))
-    ids = (variant_id,) if variant_id is not None else (named, "int8-trt", "fp16", "fp32")
-    for one in ids:
+    for one in (named, "int8-trt", "fp16", "fp32"):
         if one in bundle.variants:
             return bundle.variants[one]
-    if variant_id is None and len(bundle.variants) == 1:
+    if len(bundle.variants) == 1:
         return next(iter(bundle.variants.values()))
     raise BundleError(
-        f"there is no variant {variant_id or 'int8-trt'!r} in {bundle.path}",
-        expected="one of: " + ", ".join(bundle.variants),
-        hint="convert the model again with --precision int8,fp16 --target trt",
+        f"no variant in {bundle.path} is made for TensorRT",
+        expected=f"int8-trt, fp16 or fp32; or name {told} (--variant)",
+        hint=hint,
     )
 
 
@@ -121,7 +124,6 @@ def _request(
     taken = () if order.force else tuple(engine.key for engine in list_engines(folder))
     return Request(
         model=variant.file.resolve(),
-        precision=variant.precision,
         libraries=target.libraries,
         cc=target.cc,
         ranges=ranges,
@@ -134,6 +136,13 @@ def _request(
     )
 
 
+def _checked(variant: Variant, target: BuildTarget) -> tuple[Asked, dict[str, str]]:
+    """What the file asks for, and its operators. The model itself is not kept: the builder needs the memory."""
+    model = onnx_file.load(variant.file)
+    check_lint(lint(model, expected_library(target.libraries)), variant.id)
+    return asked_of(model), _operators(model)
+
+
 def _operators(model: Any) -> dict[str, str]:
     """Standard operators, each with the first node of it."""
     found: dict[str, str] = {}
@@ -141,80 +150,6 @@ def _operators(model: Any) -> dict[str, str]:
         if node.domain in ("", "ai.onnx"):
             found.setdefault(node.op_type, node.name or next(iter(node.output), "?"))
     return found
-
-
-@contextmanager
-def _working_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside the engines, so that what is finished only needs to be renamed; gone at the end.
-
-    Raises:
-        OutputError: Engines cannot be written there. That is found before anything long begins.
-    """
-    try:
-        made = not folder.exists()
-        folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-        working = Path(tempfile.mkdtemp(prefix=_WORKING, dir=folder))
-    except OSError as error:
-        raise OutputError(
-            f"engines cannot be written to {folder}: {error.strerror}",
-            expected="a folder that this user may write",
-            hint="--engine-dir puts engines somewhere else; 'run' then takes the same option",
-        ) from error
-    try:
-        with _locked(working):
-            yield working
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
-        if made:
-            with suppress(OSError):  # it holds an engine now
-                folder.rmdir()
-
-
-@contextmanager
-def _locked(working: Path) -> Iterator[None]:
-    """Tells other builds that this one runs; the kernel takes the lock away however this process ends.
-
-    Not a process's number: in two containers that share a folder those say nothing of each other.
-    """
-    try:
-        file = os.open(working / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise OutputError(
-            f"engines cannot be written to {working.parent}: {error.strerror}",
-            hint="make room there; --engine-dir puts engines somewhere else",
-        ) from error
-    try:
-        with suppress(OSError):  # a file system without locks: its folders are never swept
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(file)
-
-
-def _sweep(folder: Path) -> None:
-    """Removes what a build left that was killed and could not."""
-    for left in folder.glob(f"{_WORKING}*"):
-        if left.is_dir() and not left.is_symlink() and _abandoned(left):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _abandoned(working: Path) -> bool:
-    try:
-        if time.time() - working.stat().st_mtime < _FRESH:
-            return False
-        file = os.open(working / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
-    except FileNotFoundError:  # it was killed before it had one
-        return True
-    except OSError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # it is held, or locks do not work here
-        return False
-    finally:
-        os.close(file)
-    return True
 
 
 def _in_place(folder: Path, working: Path, variant: Variant, facts: dict[str, Any]) -> Built:
@@ -230,7 +165,8 @@ def _in_place(folder: Path, working: Path, variant: Variant, facts: dict[str, An
         plan.chmod(0o644)
         _to_disk(plan)
         remember(engine.sha256)
-        _replace(folder, working, path)
+        with one_at_a_time(folder):
+            _replace(folder, working, path)
     except OSError as error:
         raise OutputError(
             f"{printable(str(path), 1000)} cannot be written: {error.strerror}",

@@ -5,37 +5,31 @@ The network is strongly typed: precisions are those of the ONNX file, and the bu
 
 from __future__ import annotations
 
-import json
-import re
 import threading
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from edgevision.converters.engine.built_facts import engine_facts, network_facts
 from edgevision.converters.engine.device import facts_for, gpu_for
 from edgevision.converters.engine.library import load_library
 from edgevision.converters.engine.order import Request
 from edgevision.converters.engine.progress import Phases
 from edgevision.converters.engine.timing_cache import cache_file, load_cache, save_cache
-from edgevision.engines import DeviceFacts, key_for
+from edgevision.engine_key import DeviceFacts, key_for
 from edgevision.errors import BackendError, ModelError, OutputError
 from edgevision.progress import Tell
 from edgevision.text import printable
-from edgevision.trt.library import Log
+from edgevision.trt.library import Log, log_of
 
-__all__ = ["LAYERS", "PLAN", "build_plan"]
+__all__ = ["BUILDING", "PLAN", "build_plan"]
 
-#: What the child leaves in its folder: the plan, and where a GPU opened it the inspector's report of its layers.
+#: What the child leaves in its folder.
 PLAN = "plan.engine"
-LAYERS = "layers.json"
+#: The stage in which a build can be stopped, and what it has measured is worth keeping.
+BUILDING = "building"
 _MOST_ERRORS = 5
-#: Of a tensor in the inspector's report, such as "Channel major FP16 format where channel % 4 == 0" or "Int8".
-_TYPE = re.compile(r"\b(Q?Int8|INT8|Half|FP16|Float16|FP32|Float)\b")
-#: Layers between a DequantizeLinear and the layer that reads it, which move values and change none.
-_PASSING = ("SHUFFLE", "IDENTITY", "SQUEEZE", "UNSQUEEZE")
 
 
 def build_plan(
@@ -68,21 +62,23 @@ def build_plan(
             received=str(key),
             hint="--force builds it again",
         )
-    trt, log = library.module, Log(library.module)
+    trt, log = library.module, log_of(library.module)
     if library.name == "tensorrt":
         trt.init_libnvinfer_plugins(log.logger, "")
-    builder = trt.Builder(log.logger)
+    builder = log.made("a builder", lambda: trt.Builder(log.logger))
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     started = monotonic()
     tell("parsing", 0, None)
-    _parse(trt, network, log, request)
+    # It is kept until the engine is built: the network's weights are in its memory.
+    parser = log.made("a parser", lambda: trt.OnnxParser(network, log.logger))
+    _parse(parser, request)
     parsed = monotonic()
-    config = _config(trt, builder, request, facts)
-    folder_of_timings = None if gpu is None else request.timing_cache
-    timings = folder_of_timings and cache_file(folder_of_timings, key, facts.device)
+    config = _config(trt, builder, log, request, facts)
+    timings = None if gpu is None else _timings(request, facts)
     cached = timings is not None and load_cache(config, timings)
-    phases = Phases(lambda done, total: tell("building", done, total), cancelled)
+    phases = Phases(lambda done, total: tell(BUILDING, done, total), cancelled)
     config.progress_monitor = _monitor(trt, phases)
+    log.take(of_all_threads=True)  # what was said of kernel times is no reason why a build fails
     plan = builder.build_serialized_network(network, config)
     built = monotonic()
     if timings is not None:  # of a build that was stopped, too: the next one goes on from there
@@ -95,8 +91,8 @@ def build_plan(
     return {
         "key": asdict(key),
         "device": facts.device,
-        "network": _network_facts(trt, network),
-        "engine": None if gpu is None else _engine_facts(trt, log, data, folder),
+        "network": network_facts(trt, network),
+        "engine": None if gpu is None else engine_facts(trt, log, data, folder),
         "seconds": {"parse": round(parsed - started, 2), "build": round(built - parsed, 2)},
         "size_bytes": data.nbytes,
         "timing_cache": cached,
@@ -112,8 +108,13 @@ def _write(path: Path, data: memoryview) -> None:
         raise
 
 
-def _parse(trt: Any, network: Any, log: Log, request: Request) -> None:
-    parser = trt.OnnxParser(network, log.logger)
+def _timings(request: Request, facts: DeviceFacts) -> Path | None:
+    if request.timing_cache is None or facts.library == "tensorrt-rtx":  # its caches do nothing
+        return None
+    return cache_file(request.timing_cache, facts)
+
+
+def _parse(parser: Any, request: Request) -> None:
     unknown = {
         op: node for op, node in request.operators.items() if not parser.supports_operator(op)
     }
@@ -141,7 +142,7 @@ def _parse(trt: Any, network: Any, log: Log, request: Request) -> None:
     )
 
 
-def _config(trt: Any, builder: Any, request: Request, facts: DeviceFacts) -> Any:
+def _config(trt: Any, builder: Any, log: Log, request: Request, facts: DeviceFacts) -> Any:
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     # What is float32 in the file is proven in float32; TF32 has 10 bits of mantissa.
@@ -152,12 +153,16 @@ def _config(trt: Any, builder: Any, request: Request, facts: DeviceFacts) -> Any
         capability = trt.ComputeCapability
         config.num_compute_capabilities = 1
         named = getattr(capability, f"SM{facts.cc.replace('.', '')}", capability.CURRENT)
-        config.set_compute_capability(named, 0)
+        if not config.set_compute_capability(named, 0):
+            raise log.refusal(f"compute capability {facts.cc}")
     if request.ranges:
         profile = builder.create_optimization_profile()
         for name, (least, best, most) in request.ranges.items():
             profile.set_shape(name, least, best, most)
-        config.add_optimization_profile(profile)
+        if config.add_optimization_profile(profile) < 0:
+            raise log.refusal(
+                f"the shapes {request.profile}", "--shape NAME=LEAST..BEST..MOST sets others"
+            )
     return config
 
 
@@ -181,88 +186,13 @@ def _monitor(trt: Any, phases: Phases) -> Any:
 def _not_built(request: Request, log: Log, cancelled: threading.Event) -> BackendError:
     if cancelled.is_set():
         return BackendError("the build was cancelled")
+    hints = ["if memory ran out: close other programs, or --workspace MIB"]
+    if request.workspace_mib is not None:
+        hints = ["leave --workspace out, or allow more MiB"]
+    if request.ranges:
+        hints.append("--shape and --batch may ask for less")
     return BackendError(
         f"TensorRT cannot build {request.model.name}",
-        received=log.take(),
-        hint="if memory ran out: close other programs, or --workspace MIB; --backend ort runs the model without",
+        received=log.take(of_all_threads=True),
+        hint="; ".join([*hints, "--backend ort runs the model without"]),
     )
-
-
-def _network_facts(trt: Any, network: Any) -> dict[str, Any]:
-    layers = [network.get_layer(number) for number in range(network.num_layers)]
-    makers = {
-        layer.get_output(place).name: layer
-        for layer in layers
-        for place in range(layer.num_outputs)
-    }
-    kinds = (
-        trt.LayerType.CONVOLUTION,
-        trt.LayerType.DECONVOLUTION,
-        trt.LayerType.MATRIX_MULTIPLY,
-    )
-    found = [layer for layer in layers if layer.type in kinds]
-    inputs = [network.get_input(number) for number in range(network.num_inputs)]
-    outputs = [network.get_output(number) for number in range(network.num_outputs)]
-    return {
-        "inputs": {tensor.name: _dtype(tensor.dtype) for tensor in inputs},
-        "outputs": {tensor.name: _dtype(tensor.dtype) for tensor in outputs},
-        "layers": dict(Counter(_dtype(layer.get_output(0).dtype) for layer in found)),
-        "int8_layers": sum(_is_int8(trt, layer, makers) for layer in found),
-    }
-
-
-def _is_int8(trt: Any, layer: Any, makers: Mapping[str, Any]) -> bool:
-    """Whether data and weights come from a DequantizeLinear."""
-    if layer.num_inputs < 2:
-        return False
-    passing = tuple(getattr(trt.LayerType, name, None) for name in _PASSING)
-    for place in (0, 1):
-        tensor = layer.get_input(place)
-        maker = None if tensor is None else makers.get(tensor.name)
-        while maker is not None and maker.type in passing:
-            maker = makers.get(maker.get_input(0).name)
-        if maker is None or maker.type != trt.LayerType.DEQUANTIZE:
-            return False
-    return True
-
-
-def _engine_facts(trt: Any, log: Log, data: memoryview, folder: Path) -> dict[str, Any]:
-    """Opens the engine on the GPU at hand: its inputs and outputs, and the inspector's report of its layers."""
-    runtime = trt.Runtime(log.logger)
-    engine = runtime.deserialize_cuda_engine(data)
-    if engine is None:
-        raise BackendError(
-            "the engine that was built cannot be opened",
-            received=log.take(),
-            hint="see whether other programs use the GPU's memory, and build again",
-        )
-    names = [engine.get_tensor_name(number) for number in range(engine.num_io_tensors)]
-    sides: dict[str, dict[str, str]] = {"inputs": {}, "outputs": {}}
-    for name in names:
-        is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
-        sides["inputs" if is_input else "outputs"][name] = _dtype(engine.get_tensor_dtype(name))
-    inspector = engine.create_engine_inspector()
-    text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
-    (folder / LAYERS).write_text(text, encoding="utf-8")
-    return {**sides, "types": inspected_types(text)}
-
-
-def inspected_types(text: str) -> dict[str, int]:
-    """Element types in an inspector's report, as it writes them → how many tensors have them."""
-    try:
-        layers = json.loads(text).get("Layers") or ()
-    except (ValueError, AttributeError):
-        return {}
-    found: Counter[str] = Counter()
-    for layer in (layer for layer in layers if isinstance(layer, dict)):
-        tensors = [*(layer.get("Inputs") or ()), *(layer.get("Outputs") or ())]
-        for tensor in (tensor for tensor in tensors if isinstance(tensor, dict)):
-            written = str(tensor.get("Format/Datatype", tensor.get("Datatype", "")))
-            found.update(_TYPE.findall(written)[-1:])
-    return dict(found)
-
-
-def _dtype(kind: Any) -> str:
-    """numpy's name of TensorRT's element type."""
-    names = {"HALF": "float16", "FLOAT": "float32", "BF16": "bfloat16", "FP8": "float8_e4m3fn"}
-    return names.get(kind.name, str(kind.name).lower())

@@ -14,7 +14,6 @@ import resource
 import signal
 import threading
 import traceback
-from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -22,9 +21,11 @@ from time import monotonic
 from typing import Any
 
 from edgevision import errors
+from edgevision.converters.engine.builder import BUILDING, build_plan
 from edgevision.converters.engine.order import Request
 from edgevision.errors import BackendError, EdgevisionError, OutputError
 from edgevision.progress import Tell, duration_text
+from edgevision.signals import held_back
 from edgevision.text import printable
 
 __all__ = ["BuilderError", "build_in_child"]
@@ -62,33 +63,36 @@ def build_in_child(request: Request, folder: Path, seconds: float, tell: Tell) -
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(request, folder, sender), daemon=True)
+    last: tuple[str, int, int | None] = ("starting", 0, None)
     try:
-        with _no_sigint():
-            process.start()
-    except OSError as error:
-        receiver.close()
-        raise BackendError(
-            f"no process could be started to build {request.model.name}: {error.strerror}",
-            hint="close other programs: a build needs a process and memory of its own",
-        ) from error
-    finally:
+        _start(process, request)
         sender.close()
-    last = ("starting", 0, None)
-    try:
         deadline = monotonic() + seconds
         while process.is_alive():
             if monotonic() > deadline:
-                raise _too_long(request, seconds, str(last[0]))
+                raise _too_long(request, seconds, last[0])
             wait([receiver, process.sentinel], _TICK)
             last = _latest(receiver, last)
             tell(*last)
     finally:
-        _end(process)
+        _end(process, last[0])
         receiver.close()
-    return _result(request, folder, process.exitcode or 0, str(last[0]))
+        sender.close()
+    return _result(request, folder, process.exitcode or 0, last[0])
 
 
-def _latest(receiver: Connection, last: tuple[Any, ...]) -> tuple[Any, ...]:
+def _start(process: BaseProcess, request: Request) -> None:
+    try:
+        with held_back():
+            process.start()
+    except OSError as error:
+        raise BackendError(
+            f"no process could be started to build {request.model.name}: {error.strerror}",
+            hint="close other programs: a build needs a process and memory of its own",
+        ) from error
+
+
+def _latest(receiver: Connection, last: tuple[str, int, int | None]) -> tuple[str, int, int | None]:
     """What was told last; what is damaged by a crash is left out."""
     try:
         while receiver.poll():
@@ -99,15 +103,17 @@ def _latest(receiver: Connection, last: tuple[Any, ...]) -> tuple[Any, ...]:
     return last
 
 
-def _end(process: BaseProcess) -> None:
-    """Asks TensorRT to stop, waits a little, and ends the process."""
-    if process.is_alive():
-        process.terminate()
-        try:
+def _end(process: BaseProcess, stage: str) -> None:
+    """Ends the process; where it measures kernels it is asked first, so that their times are kept."""
+    if process.pid is None:  # it was not started
+        return
+    try:
+        if stage == BUILDING and process.is_alive():
+            process.terminate()
             process.join(_UNWIND)
-        finally:
-            process.kill()
-    process.join()
+    finally:
+        process.kill()
+        process.join()
 
 
 def _result(request: Request, folder: Path, status: int, stage: str) -> dict[str, Any]:
@@ -137,8 +143,6 @@ def _child(request: Request, folder: Path, sender: Connection) -> None:
             sender.send_bytes(json.dumps([stage, done, total]).encode())
 
     try:
-        from edgevision.converters.engine.builder import build_plan
-
         result: dict[str, Any] = {"facts": build_plan(request, folder, tell, cancelled)}
     except BaseException as error:
         result = {"error": _as_data(_translated(error, request), traceback.format_exc())}
@@ -156,8 +160,14 @@ def _confine(folder: Path, cancelled: threading.Event) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGTERM, lambda _number, _frame: cancelled.set())
+    threading.Thread(target=_await_sigterm, args=(cancelled,), daemon=True).start()
     threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _await_sigterm(cancelled: threading.Event) -> None:
+    """A handler would run in the main thread only, which is deep in native code."""
+    signal.sigwait({signal.SIGTERM})
+    cancelled.set()
 
 
 def _follow_parent() -> None:
@@ -166,16 +176,6 @@ def _follow_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-@contextlib.contextmanager
-def _no_sigint() -> Iterator[None]:
-    """A child that is started in it never sees Ctrl-C, which a terminal sends to all: this process stops it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _translated(error: BaseException, request: Request) -> EdgevisionError:

@@ -67,7 +67,7 @@ def build(bundle: Path, shapes: tuple[str, ...], as_json: bool, **options: Any) 
     from edgevision.converters.engine.build import build as run_build
     from edgevision.converters.engine.lint import LintError
     from edgevision.converters.engine.order import BuildOrder
-    from edgevision.converters.engine.profiles import parse_shape
+    from edgevision.converters.engine.profiles import parse_shapes
     from edgevision.progress import Progress
     from edgevision.signals import unwind_on_sigterm
 
@@ -77,7 +77,7 @@ def build(bundle: Path, shapes: tuple[str, ...], as_json: bool, **options: Any) 
         variant=options["variant"],
         target=options["target"],
         engine_dir=options["engine_dir"],
-        shapes=dict(parse_shape(text) for text in shapes),
+        shapes=parse_shapes(shapes),
         batch=options["batch"],
         workspace_mib=options["workspace"],
         seconds=options["seconds"],

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from edgevision.cuda.driver import Gpu, probe
-from edgevision.engines import DeviceFacts, machine_facts
+from edgevision.engine_key import DeviceFacts, machine_facts
 from edgevision.errors import BackendError
-from edgevision.jetson import l4t
+from edgevision.trt.engine import facts_here
 
 __all__ = ["facts_for", "gpu_for"]
 
@@ -38,8 +36,7 @@ def gpu_for(cc: str | None) -> Gpu | None:
 
 
 def facts_for(library: str, version: str, cc: str | None, gpu: Gpu | None) -> DeviceFacts:
-    """What an engine's key says of the device."""
+    """What an engine's key says of the device; of one that is only named, its compute capability."""
     if gpu is None:
         return machine_facts(library, version, cc or "")
-    release = l4t(Path("/")) or ""
-    return machine_facts(library, version, gpu.cc, l4t=release, device=gpu.name)
+    return facts_here(library, version, gpu)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgevision.engines import Engine, EngineKey
+from edgevision.engine_key import EngineKey
+from edgevision.engines import Engine
 
 __all__ = ["Asked", "BuildOrder", "Built", "Range", "Request"]
 
@@ -67,7 +68,6 @@ class Request:
 
     Attributes:
         model: The ONNX file, absolute.
-        precision: Of the variant, for messages.
         libraries: ``tensorrt``, ``tensorrt-rtx``: what may build, the first that is installed.
         cc: Compute capability to build for; None is that of the GPU at hand.
         ranges: Input → its range, for inputs with open dims.
@@ -80,7 +80,6 @@ class Request:
     """
 
     model: Path
-    precision: str
     libraries: tuple[str, ...]
     cc: str | None
     ranges: Mapping[str, Range]

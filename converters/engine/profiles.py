@@ -9,7 +9,25 @@ from edgevision.converters.engine.order import Range
 from edgevision.errors import UsageError
 from edgevision.spec import InputSpec, Shape, TensorSpec
 
-__all__ = ["parse_shape", "profile_text", "ranges_for"]
+__all__ = ["parse_shape", "parse_shapes", "profile_text", "ranges_for"]
+
+
+def parse_shapes(texts: Sequence[str]) -> dict[str, Range]:
+    """Several of ``--shape``, each for an input of its own.
+
+    Raises:
+        UsageError: One is no range, or two are for one input.
+    """
+    ranges: dict[str, Range] = {}
+    for text in texts:
+        name, shapes = parse_shape(text)
+        if name in ranges:
+            raise UsageError(
+                f"--shape names {name!r} twice",
+                hint="one engine takes one range of each input: build another with --engine-dir",
+            )
+        ranges[name] = shapes
+    return ranges
 
 
 def parse_shape(text: str) -> tuple[str, Range]:
@@ -55,7 +73,7 @@ def ranges_for(
         batch: Most rows.
 
     Raises:
-        UsageError: A given range fits no input, or a dim stays open.
+        UsageError: A given range fits no input, a dim stays open, or no input is left to take the batch.
     """
     names = [tensor.name for tensor in inputs]
     unknown = [name for name in given if name not in names]
@@ -71,6 +89,13 @@ def ranges_for(
             ranges[tensor.name] = given[tensor.name]
         elif not all(isinstance(dim, int) for dim in tensor.shape):
             ranges[tensor.name] = _range(tensor, spec, batch)
+    if batch > 1 and not any(_open_batch(t) for t in inputs if t.name not in given):
+        raise UsageError(
+            f"--batch {batch} fits no input of this model",
+            received=", ".join(f"{t.name} {'x'.join(map(str, t.shape))}" for t in inputs),
+            expected="an input whose first dim is open, and that --shape does not name",
+            hint="leave --batch out; or export the model with its batch open, and convert it again",
+        )
     return ranges
 
 
@@ -103,9 +128,13 @@ def _check_fits(tensor: TensorSpec, shapes: Range) -> None:
             )
 
 
+def _open_batch(tensor: TensorSpec) -> bool:
+    return bool(tensor.shape) and not isinstance(tensor.shape[0], int)
+
+
 def _range(tensor: TensorSpec, spec: InputSpec, batch: int) -> Range:
     least, most = list(tensor.shape), list(tensor.shape)
-    if not isinstance(tensor.shape[0], int):
+    if _open_batch(tensor):
         least[0], most[0] = 1, batch
     if len(tensor.shape) == 4 and spec.tensor in (None, tensor.name):
         place = 2 if spec.layout == "nchw" else 1

@@ -21,14 +21,14 @@ _INSPECTED = {"int8": ("int8", "qint8"), "float16": ("half", "fp16", "float16")}
 
 
 def asked_of(model: onnx.ModelProto) -> Asked:
-    """Reads a variant's graph."""
+    """Reads a variant's graph. What follows an operator that onnx does not know, such as a plugin, has no type."""
     types, index = elem_types(model), GraphIndex(model.graph)
     layers = [node for node in model.graph.node if node.op_type in LAYER_OPS]
     return Asked(
         # The builder drops an input that nothing reads.
         inputs={name: _type(types, name) for name in index.inputs if name in index.consumers},
         outputs={name: _type(types, name) for name in index.outputs},
-        layers=dict(Counter(_type(types, node.output[0]) for node in layers)),
+        layers=dict(Counter(_type(types, n.output[0]) for n in layers if types.get(n.output[0]))),
         int8_layers=sum(_is_int8(node, index) for node in layers),
     )
 

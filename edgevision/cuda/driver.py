@@ -30,7 +30,7 @@ OLDEST = (11, 4)
 _NAME = "libcuda.so.1"
 
 # CUdevice_attribute
-_CAN_MAP_HOST_MEMORY, _INTEGRATED, _CC_MAJOR, _CC_MINOR = 19, 18, 75, 76
+_MULTIPROCESSORS, _INTEGRATED, _CAN_MAP_HOST_MEMORY, _CC_MAJOR, _CC_MINOR = 16, 18, 19, 75, 76
 
 #: CUresult of cuInit, or of counting devices → what is wrong, and what to do.
 _REASONS = {
@@ -63,6 +63,7 @@ class Gpu:
     Attributes:
         name: What it calls itself.
         cc: Compute capability, such as ``8.7``.
+        multiprocessors: How many are switched on; a Jetson's power modes change it.
         integrated: Whether it shares the processor's memory, as on Jetson.
         can_map: Whether it can use the host's page-locked memory in place.
         driver: CUDA version of the driver, ``(major, minor)``.
@@ -70,6 +71,7 @@ class Gpu:
 
     name: str
     cc: str
+    multiprocessors: int
     integrated: bool
     can_map: bool
     driver: tuple[int, int]
@@ -151,6 +153,7 @@ def probe(ordinal: int = 0) -> Gpu:
     return Gpu(
         printable(name.value.decode(errors="replace")),
         f"{_attribute(device, _CC_MAJOR)}.{_attribute(device, _CC_MINOR)}",
+        _attribute(device, _MULTIPROCESSORS),
         _attribute(device, _INTEGRATED) == 1,
         _attribute(device, _CAN_MAP_HOST_MEMORY) == 1,
         found,

@@ -7,7 +7,8 @@ import shlex
 from edgevision import jetson
 from edgevision.doctor import Finding, Remark
 from edgevision.doctor.machine import Machine
-from edgevision.engines import DeviceFacts, list_engines, preflight
+from edgevision.engine_key import DeviceFacts, device_text, preflight
+from edgevision.engines import list_engines
 from edgevision.text import counted
 
 __all__ = ["FOLDER", "probe"]
@@ -49,16 +50,19 @@ def _devices(machine: Machine) -> dict[str, DeviceFacts]:
     """What engines are compared with, by library; empty without a GPU or TensorRT."""
     if not machine.devices:
         return {}
+    gpu = machine.devices[0]
+    known = gpu.get("multiprocessors")
     asked = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
     versions = {name: machine.answer(word).facts.get("version") for name, word in asked.items()}
     return {
         name: DeviceFacts(
             library=name,
             version=str(version),
-            cc=str(machine.devices[0].get("compute_capability")),
+            cc=str(gpu.get("compute_capability")),
             os="linux",
             arch=machine.arch.lower(),
             l4t=jetson.l4t(machine.root) or "",
+            device=device_text(str(gpu.get("name")), known if isinstance(known, int) else 0),
         )
         for name, version in versions.items()
         if version

@@ -68,6 +68,7 @@ def _gpu(ordinal: int) -> dict[str, Any]:
     return {
         "name": gpu.name,
         "compute_capability": gpu.cc,
+        "multiprocessors": gpu.multiprocessors,
         "memory_mb": size.value // 2**20,
         "integrated": gpu.integrated,
     }

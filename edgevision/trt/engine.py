@@ -9,7 +9,8 @@ from typing import Any
 
 from edgevision.cuda.driver import Gpu
 from edgevision.cuda.failures import explaining
-from edgevision.engines import Engine, build_command, find_engine, machine_facts, read_engine
+from edgevision.engine_key import DeviceFacts, device_text, machine_facts
+from edgevision.engines import Engine, build_command, engines_folder, find_engine, read_engine
 from edgevision.errors import BackendError
 from edgevision.jetson import l4t
 from edgevision.onnx_header import read_header
@@ -18,7 +19,7 @@ from edgevision.text import printable
 from edgevision.trt.library import Library, Log, log_of, tensor_specs
 from edgevision.variant import Variant
 
-__all__ = ["Loaded", "Profile", "chosen_engine", "load_engine"]
+__all__ = ["Loaded", "Profile", "chosen_engine", "facts_here", "load_engine"]
 
 #: Least, best and most of each dimension.
 Profile = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
@@ -61,14 +62,25 @@ def chosen_engine(
         BackendError: There is none; with the command that builds it.
     """
     problems = []
-    release = l4t(Path("/")) or ""
     for library in libraries:
-        facts = machine_facts(library.name, library.version, gpu.cc, l4t=release, device=gpu.name)
+        facts = facts_here(library.name, library.version, gpu)
         try:
             return library, find_engine(variant.file.parent, variant, facts, engine_dir)
         except BackendError as error:
             problems.append(error)
     raise problems[0]
+
+
+def facts_here(library: str, version: str, gpu: Gpu) -> DeviceFacts:
+    """What an engine's key is compared with on this machine, and made of where the engine is built for its GPU.
+
+    Args:
+        library: ``tensorrt`` or ``tensorrt-rtx``.
+        version: Of that library, as it says it.
+        gpu: The one at hand.
+    """
+    release, device = l4t(Path("/")) or "", device_text(gpu.name, gpu.multiprocessors)
+    return machine_facts(library, version, gpu.cc, l4t=release, device=device)
 
 
 def load_engine(
@@ -79,17 +91,18 @@ def load_engine(
     Raises:
         BackendError: It is damaged, not from here, or TensorRT refuses it.
     """
-    plan = read_engine(engine, trust=trust)
+    rebuild = _rebuild(engine, variant)
+    plan = read_engine(engine, rebuild, trust=trust)
     log = log_of(library.module)
     with explaining("the engine was loaded"):
         # As when it was built: the parser makes plugins of some operators.
         if library.name == "tensorrt":
             library.module.init_libnvinfer_plugins(log.logger, "")
-        runtime = library.module.Runtime(log.logger)
-        native = runtime.deserialize_cuda_engine(plan) if runtime is not None else None
+        runtime = log.made("a runtime", lambda: library.module.Runtime(log.logger))
+        native = runtime.deserialize_cuda_engine(plan)
     if native is None:
         name = printable(engine.path.name)
-        raise log.refusal(f"the engine {name}", _rebuild(variant))
+        raise log.refusal(f"the engine {name}", rebuild)
     inputs, outputs = tensor_specs(library, native)
     _all_on_device(library, native, [*inputs, *outputs])
     header = read_header(variant.file)
@@ -125,12 +138,14 @@ def _same_tensors(engine: Engine, variant: Variant, written: set[str], found: se
             f"the engine {printable(engine.path.name)} is not of {variant.file.name}",
             received="inputs " + printable(", ".join(sorted(found))),
             expected=printable(", ".join(sorted(written))),
-            hint=_rebuild(variant),
+            hint=_rebuild(engine, variant),
         )
 
 
-def _rebuild(variant: Variant) -> str:
-    return f"build it again: {build_command(variant.file.parent, variant)} --force"
+def _rebuild(engine: Engine, variant: Variant) -> str:
+    folder, bundle = engine.path.parent, variant.file.parent
+    elsewhere = None if folder == engines_folder(bundle) else folder
+    return f"build it again: {build_command(bundle, variant, elsewhere)} --force"
 
 
 def _named(tensor: TensorSpec, written: Mapping[str, TensorSpec]) -> TensorSpec:

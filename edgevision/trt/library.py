@@ -9,6 +9,8 @@ import importlib
 import re
 import sys
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -32,6 +34,7 @@ _MODULES = {
 _OLDEST = (10, 3)
 #: Complaints of all threads together.
 _LINES_KEPT = 32
+_NOT_MADE = "'edgevision doctor' shows what is wrong with the driver or TensorRT"
 _DTYPES = {
     "FLOAT": "float32",
     "HALF": "float16",
@@ -90,15 +93,34 @@ class Log:
         """Whether a complaint says so."""
         return any("out of memory" in ln.lower() or "OutOfMemory" in ln for ln in self._own())
 
-    def take(self) -> str:
-        """The first complaint since the last call, in one line; the others mostly follow from it."""
-        lines = [" ".join(line.split()) for line in self._own()]
-        for entry in tuple(self._lines):
-            if entry[0] == get_ident():
+    def take(self, *, of_all_threads: bool = False) -> str:
+        """The first complaint since the last call, in one line; the others mostly follow from it.
+
+        Args:
+            of_all_threads: Also what TensorRT said in threads of its own, as its builder does.
+        """
+        taken = [entry for entry in tuple(self._lines) if of_all_threads or entry[0] == get_ident()]
+        for entry in taken:
+            with suppress(ValueError):  # another thread's complaint pushed it out meanwhile
                 self._lines.remove(entry)
+        lines = [" ".join(line.split()) for _, line in taken]
         # "[defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)"
         plain = re.sub(r"\[\w+\.(cpp|cu|h)::\S*?::\d+\] ", "", lines[0]) if lines else ""
         return printable(plain[:300]) or "TensorRT does not say why"
+
+    def made(self, what: str, make: Callable[[], Any]) -> Any:
+        """What a constructor gives.
+
+        Raises:
+            BackendError: TensorRT gave nothing. Of that its bindings make a TypeError which names no reason.
+        """
+        try:
+            found = make()
+        except TypeError as error:
+            raise self.refusal(what, _NOT_MADE) from error
+        if found is None:
+            raise self.refusal(what, _NOT_MADE)
+        return found
 
     def refusal(self, what: str, hint: str = "") -> BackendError:
         """What a None or False of TensorRT means."""

@@ -13,7 +13,8 @@ import pytest
 from edgevision import choice as choice_module
 from edgevision.bundle import open_bundle
 from edgevision.choice import candidates
-from edgevision.engines import Engine, EngineKey, engine_stem, machine_facts
+from edgevision.engine_key import EngineKey, machine_facts
+from edgevision.engines import Engine, engine_stem
 from edgevision.model import open_model
 
 HERE = machine_facts("tensorrt", "10.3.0", "8.7")
@@ -32,7 +33,7 @@ def put(folder: Path, variant: str = "fp32", **changed: str) -> None:
         "variant_sha256": "0" * 64,
         "profile": "x=1",
     } | changed
-    key = EngineKey("tensorrt", "10.3.0", "8.7", l4t="", **told)
+    key = EngineKey("tensorrt", "10.3.0", "8.7", device="", l4t="", **told)
     folder.mkdir(exist_ok=True)
     path = folder / f"{engine_stem(key, variant)}.engine"
     path.write_bytes(b"plan")

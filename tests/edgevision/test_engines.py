@@ -1,4 +1,4 @@
-"""Keys, preflight, sidecars and trust. The engines here are a few bytes: nothing in `edgevision.engines` opens one."""
+"""Names, sidecars and trust. The engines here are a few bytes: nothing in `edgevision.engines` opens one."""
 
 from __future__ import annotations
 
@@ -10,28 +10,25 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from edgevision.built_here import is_built_here, remember
+from edgevision.engine_key import DeviceFacts, EngineKey, key_for
 from edgevision.engines import (
-    DeviceFacts,
     Engine,
-    EngineKey,
     build_command,
     engine_stem,
     engines_folder,
     find_engine,
-    key_for,
     list_engines,
-    preflight,
     read_engine,
 )
 from edgevision.errors import BackendError
 from edgevision.spec import InputSpec, ModelSpec, OutputSpec
 from edgevision.variant import Variant
 
-ORIN = DeviceFacts("tensorrt", "10.3.0", "8.7", "linux", "aarch64", "36.4.3", "Orin")
+ORIN = DeviceFacts(
+    "tensorrt", "10.3.0", "8.7", "linux", "aarch64", "36.4.3", "Orin, 8 multiprocessors"
+)
 PROFILE = "images=1x3x64x64"
 KEY = key_for(ORIN, "a" * 64, PROFILE)
 SPEC = ModelSpec("detect", InputSpec(), OutputSpec("yolov8"))
@@ -52,48 +49,6 @@ def put(folder: Path, key: EngineKey = KEY, plan: bytes = b"plan", **changed: ob
     engine = Engine(path, key, hashlib.sha256(plan).hexdigest(), len(plan), "int8-trt")
     path.with_suffix(".json").write_text(json.dumps(engine.to_dict() | changed))
     return engine
-
-
-def test_the_same_device_is_ok():
-    assert preflight(KEY, ORIN, variant_sha256="a" * 64, profile=PROFILE).status == "ok"
-
-
-@pytest.mark.parametrize(
-    ("changed", "status"),
-    [
-        ({"cc": "11.0"}, "wrong device"),
-        ({"arch": "x86_64"}, "wrong device"),
-        ({"os": "windows"}, "wrong device"),
-        ({"version": "10.13.3"}, "wrong version"),
-        ({"library": "tensorrt-rtx"}, "wrong version"),
-        ({"l4t": "36.4.0"}, "rebuild needed"),
-        ({"l4t": ""}, "rebuild needed"),
-        ({"cc": "8.9", "version": "11.4.0", "l4t": ""}, "wrong device"),
-        ({"version": "11.4.0", "l4t": "39.2"}, "wrong version"),
-        ({"device": "another name of the same"}, "ok"),
-    ],
-)
-def test_what_differs_gives_the_verdict(changed: dict[str, str], status: str):
-    verdict = preflight(KEY, replace(ORIN, **changed))
-    assert verdict.status == status
-    assert verdict.ok == (status == "ok")
-
-
-def test_another_file_or_other_shapes_need_a_rebuild():
-    assert preflight(KEY, ORIN, variant_sha256="b" * 64).status == "rebuild needed"
-    assert preflight(KEY, ORIN, profile="images=1x3x32x32").status == "rebuild needed"
-
-
-texts = st.text(st.characters(codec="utf-8"), max_size=12)
-
-
-@given(st.builds(EngineKey, *[texts] * 8), st.builds(DeviceFacts, *[texts] * 7))
-def test_preflight_is_ok_only_where_all_that_counts_is_equal(key: EngineKey, facts: DeviceFacts):
-    names = ("library", "version", "cc", "os", "arch", "l4t")
-    equal = all(getattr(key, name) == getattr(facts, name) for name in names)
-    assert preflight(key, facts).ok == equal
-    told = {name: getattr(facts, name) for name in names}
-    assert preflight(replace(key, **told), facts).ok
 
 
 def test_the_name_of_an_engine_follows_from_its_key():
@@ -225,18 +180,18 @@ def test_links_and_sidecars_without_a_plan_are_passed_over(tmp_path: Path):
 def test_only_what_was_built_here_is_read(tmp_path: Path):
     engine = put(tmp_path, plan=b"one that came from elsewhere")
     with pytest.raises(BackendError, match="was not built here") as raised:
-        read_engine(engine)
+        read_engine(engine, "build it")
     assert "--trust-engines" in raised.value.hint
-    assert read_engine(engine, trust=True) == b"one that came from elsewhere"
+    assert read_engine(engine, "build it", trust=True) == b"one that came from elsewhere"
     assert remember(engine.sha256)
-    assert read_engine(engine) == b"one that came from elsewhere"
+    assert read_engine(engine, "build it") == b"one that came from elsewhere"
 
 
 def test_a_truncated_engine_is_refused_even_if_trusted(tmp_path: Path):
     engine = put(tmp_path, plan=b"a whole plan")
     engine.path.write_bytes(b"a whole")
     with pytest.raises(BackendError, match="not the one its sidecar describes") as raised:
-        read_engine(engine, trust=True)
+        read_engine(engine, "build it", trust=True)
     assert "7 bytes" in raised.value.received
 
 
@@ -244,7 +199,7 @@ def test_an_engine_that_has_gone_is_one_clear_error(tmp_path: Path):
     engine = put(tmp_path)
     engine.path.unlink()
     with pytest.raises(BackendError, match="cannot be read"):
-        read_engine(engine)
+        read_engine(engine, "build it")
 
 
 def test_nothing_is_remembered_without_a_place_for_it(

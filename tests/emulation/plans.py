@@ -12,7 +12,8 @@ from typing import Any
 import emulated_tensorrt
 
 from edgevision.built_here import remember
-from edgevision.engines import Engine, EngineKey, engine_stem, machine_facts, variant_sha256
+from edgevision.engine_key import EngineKey, machine_facts
+from edgevision.engines import Engine, engine_stem, variant_sha256
 from edgevision.variant import Variant
 
 __all__ = ["write_engine"]
@@ -41,7 +42,7 @@ def write_engine(
     )
     facts = machine_facts(key.get("library", "tensorrt"), version, "8.7")
     made = EngineKey(
-        facts.library, version, facts.cc, facts.os, facts.arch, "", variant_sha256(variant), ""
+        facts.library, version, facts.cc, "", facts.os, facts.arch, "", variant_sha256(variant), ""
     )
     made = replace(made, **key)
     folder.mkdir(parents=True, exist_ok=True)

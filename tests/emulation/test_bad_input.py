@@ -151,6 +151,7 @@ def test_no_engine_names_the_command_that_builds_one(
     [
         ("cc=8.9", "wrong device"),
         ("arch=sparc", "wrong device"),
+        ("device=emulated CUDA device, 16 multiprocessors", "wrong device"),
         ("version=10.13.3.9", "wrong version"),
         ("l4t=36.4.3", "rebuild needed"),
         (f"variant_sha256={'0' * 64}", "rebuild needed"),
@@ -161,6 +162,13 @@ def test_an_engine_for_something_else_is_refused_before_it_is_loaded(
 ) -> None:
     make(gpu, model, key)
     assert "edgevision build" in refused(said=said)
+
+
+def test_an_engine_for_this_very_gpu_is_loaded(gpu: Gpu, model: Path, image: Path) -> None:
+    make(gpu, model, "device=emulated CUDA device, 8 multiprocessors")
+    ended = gpu.command("run", model, image, "--backend", "trt")
+    assert ended.outcome.returncode == 0, ended.err
+    ended.clean()
 
 
 def test_an_engine_that_was_cut_short(gpu: Gpu, refused: Callable[..., str], model: Path) -> None:

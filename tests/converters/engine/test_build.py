@@ -13,17 +13,19 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
 
 from edgevision.bundle import open_bundle
 from edgevision.cli import main
-from edgevision.converters.engine.build import _working_folder
 from edgevision.converters.engine.child import _crashed
 from edgevision.converters.engine.cli import build
 from edgevision.converters.engine.order import Request
-from edgevision.engines import find_engine, list_engines, machine_facts, preflight, read_engine
+from edgevision.converters.engine.working_folder import one_at_a_time, working_folder
+from edgevision.engine_key import machine_facts, preflight
+from edgevision.engines import find_engine, list_engines, read_engine
 from edgevision.errors import BackendError
 
 needs_rtx = pytest.mark.skipif(
@@ -68,6 +70,29 @@ def ended(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, 
     return int(left.value.code or 0), said
 
 
+def open_classifier() -> onnx.ModelProto:
+    """One convolution on pictures of any size, and the mean of each of its three channels."""
+    weights = np.random.default_rng(0).normal(size=(3, 3, 3, 3)).astype(np.float32)
+    nodes = [
+        onnx.helper.make_node("Conv", ["images", "w"], ["c"], pads=[1, 1, 1, 1]),
+        onnx.helper.make_node("GlobalAveragePool", ["c"], ["p"]),
+        onnx.helper.make_node("Flatten", ["p"], ["scores"]),
+    ]
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("images", ["n", 3, "h", "w"]), ("scores", ["n", 3]))
+    ]
+    graph = onnx.helper.make_graph(
+        nodes, "open", ends[:1], ends[1:], [onnx.numpy_helper.from_array(weights, "w")]
+    )
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8
+    )
+    told = {"task": "classify", "names": "{0: 'a', 1: 'b', 2: 'c'}", "imgsz": "[64, 64]"}
+    onnx.helper.set_model_props(model, told)
+    return model
+
+
 def leftovers(folder: Path) -> list[str]:
     return sorted(
         p.name for p in folder.rglob("*") if "build" in p.name or p.suffix in (".engine", ".json")
@@ -88,7 +113,7 @@ def test_an_engine_is_built_read_back_and_found(model: Path, capsys: pytest.Capt
     facts = machine_facts("tensorrt-rtx", "1.7.1.116", "8.9")
     engine = find_engine(model, variant, facts)
     assert str(engine.path) == told["engine"]
-    assert len(read_engine(engine)) == told["size_bytes"] > 100_000
+    assert len(read_engine(engine, "")) == told["size_bytes"] > 100_000
     other = machine_facts("tensorrt-rtx", "1.7.1.116", "8.6")
     assert preflight(engine.key, other).status == "wrong device"
     assert not list(engine.path.parent.glob(".building*"))
@@ -124,6 +149,26 @@ def test_an_open_batch_is_built_with_a_profile(
 
 
 @needs_rtx
+@pytest.mark.parametrize(
+    ("options", "said", "way_out"),
+    [
+        (["--workspace", "1"], "workspace limit", "leave --workspace out"),
+        (["--shape", "images=1x3x999999x999999"], "volume exceeds", "--shape and --batch may ask for less"),
+    ],
+)  # fmt: skip
+def test_what_tensorrt_cannot_build_is_told_with_the_option_that_asked_for_it(
+    options: list[str], said: str, way_out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "open.onnx"
+    onnx.save(open_classifier(), path)
+    status, text = ended(capsys, path, "--target", "rtx-sm89", *options)
+    assert status == 1
+    assert said in text
+    assert way_out in text
+    assert not (tmp_path / "engines").exists()
+
+
+@needs_rtx
 def test_every_variant_that_the_converters_write_is_built(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -154,6 +199,21 @@ def test_every_variant_that_the_converters_write_is_built(
     assert open_bundle(bundle).identity == identity, "engines are no part of it"
 
 
+def test_a_library_that_gives_no_builder_is_told_with_where_to_look(
+    model: Path, library: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+):
+    # What pybind11 makes of a null pointer; the reason is in TensorRT's log.
+    library(
+        "E = type('E', (), {'name': 'ERROR'}); logger.log(E, 'CUDA initialization failure with error: 35'); "
+        "raise TypeError('pybind11::init(): factory function returned nullptr')"
+    )
+    status, said = ended(capsys, model, "--target", "rtx-sm89")
+    assert status == 1
+    assert "nullptr" not in said
+    assert "CUDA initialization failure with error: 35" in said
+    assert "edgevision doctor" in said
+
+
 def test_a_library_that_crashes_is_one_clear_error(
     model: Path, library: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ):
@@ -179,9 +239,7 @@ def test_a_signal_without_a_name_is_told_by_its_number(
 
 
 def test_a_crash_may_be_that_of_kernel_times_which_were_kept(tmp_path: Path):
-    request = Request(
-        tmp_path / "m.onnx", "fp32", ("tensorrt",), None, {}, {}, None, tmp_path, "", "", ()
-    )
+    request = Request(tmp_path / "m.onnx", ("tensorrt",), None, {}, {}, None, tmp_path, "", "", ())
     assert "--no-cache" in _crashed(request, tmp_path, -11, "building").hint
     assert "--workspace" in _crashed(request, tmp_path, -9, "building").hint
 
@@ -212,9 +270,31 @@ def test_what_a_killed_build_left_is_removed_and_what_another_uses_is_not(tmp_pa
     with (used / "lock").open("r+b") as file:
         # Held by a build in another container, where this one's process has no number.
         fcntl.flock(file, fcntl.LOCK_EX)
-        with _working_folder(tmp_path) as working:
+        with working_folder(tmp_path) as working:
             assert {p.name for p in tmp_path.iterdir()} == {used.name, fresh.name, working.name}
     assert {p.name for p in tmp_path.iterdir()} == {used.name, fresh.name}
+
+
+def test_folders_that_were_made_for_nothing_are_gone_and_others_are_not(tmp_path: Path):
+    (tmp_path / "there").mkdir()
+    with working_folder(tmp_path / "there" / "a" / "b"):
+        pass
+    assert list((tmp_path / "there").iterdir()) == []
+    with working_folder(tmp_path / "there" / "a" / "b") as working:
+        (working.parent / "x.engine").write_bytes(b"")
+    assert (tmp_path / "there" / "a" / "b" / "x.engine").exists()
+    with working_folder(tmp_path / "there" / "a"):
+        pass
+    assert (tmp_path / "there" / "a" / "b" / "x.engine").exists()
+
+
+def test_two_builds_do_not_put_engines_in_place_at_once(tmp_path: Path):
+    with one_at_a_time(tmp_path):
+        other = os.open(tmp_path, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(other)
 
 
 @needs_rtx
@@ -353,7 +433,7 @@ def test_a_variant_that_is_not_there_names_those_that_are(
     model: Path, capsys: pytest.CaptureFixture[str]
 ):
     status, said = ended(capsys, model, "--target", "rtx-sm89", "--variant", "int8-trt")
-    assert status == 1
+    assert status == 2
     assert "--precision int8,fp16 --target trt" in said
 
 

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgevision.converters.engine.profiles import parse_shape, profile_text, ranges_for
+from edgevision.converters.engine.profiles import (
+    parse_shape,
+    parse_shapes,
+    profile_text,
+    ranges_for,
+)
 from edgevision.errors import UsageError
 from edgevision.spec import InputSpec, TensorSpec
 
@@ -59,7 +64,22 @@ def test_any_text_is_a_range_or_a_usage_error(text: str):
 
 
 def test_a_fixed_input_has_no_range():
-    assert ranges_for([FIXED], InputSpec(size=(64, 96)), {}, 8) == {}
+    assert ranges_for([FIXED], InputSpec(size=(64, 96)), {}, 1) == {}
+
+
+def test_a_batch_that_no_input_takes_is_refused():
+    with pytest.raises(UsageError, match="--batch 8 fits no input"):
+        ranges_for([FIXED], InputSpec(size=(64, 96)), {}, 8)
+    shapes = parse_shape("images=1x3x64x96..2x3x64x96")[1]
+    with pytest.raises(UsageError, match="--batch 8"):  # --shape would win, silently
+        ranges_for([BATCH], InputSpec(), {"images": shapes}, 8)
+    assert ranges_for([BATCH], InputSpec(), {"images": shapes}, 1) == {"images": shapes}
+
+
+def test_an_input_that_is_named_twice_is_refused():
+    with pytest.raises(UsageError, match="'x' twice"):
+        parse_shapes(["x=1", "y=1", "x=2"])
+    assert parse_shapes(["x=1", "y=2"]) == {"x": ((1,),) * 3, "y": ((2,),) * 3}
 
 
 def test_an_open_batch_goes_from_one_to_the_most_and_is_best_at_one():

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgevision.converters.engine.builder import inspected_types
+from edgevision.converters.engine.built_facts import inspected_types
 from edgevision.converters.engine.order import Asked
 from edgevision.converters.engine.progress import Phases
 from edgevision.converters.engine.read_back import asked_of, check_built, shortfalls
@@ -50,6 +50,25 @@ def test_a_shortfall_is_an_error_that_names_it(place: str, change: dict[str, Any
     with pytest.raises(BackendError, match="not what was asked for") as raised:
         check_built(ASKED, built, "int8-trt")
     assert said in raised.value.received
+
+
+def test_a_layer_whose_type_onnx_cannot_tell_is_not_asked_for():
+    """What follows a plugin: no engine has a layer of type unknown, and it would be found out after the build."""
+    nodes = [
+        helper.make_node("Norm_TRT", ["x"], ["a"], domain="nvidia"),
+        helper.make_node("Conv", ["a", "w"], ["b"]),
+        helper.make_node("Relu", ["b"], ["y"]),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 3, 8, 8)) for name in ("x", "y")
+    ]
+    weights = numpy_helper.from_array(np.zeros((3, 3, 1, 1), np.float32), "w")
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [weights])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("nvidia", 1)]
+    asked = asked_of(helper.make_model(graph, opset_imports=opsets))
+    assert asked.layers == {}
+    built = {"inputs": {"x": "float32"}, "outputs": {"y": "float32"}, "int8_layers": 0}
+    assert shortfalls(asked, {"network": built | {"layers": {"float32": 1}}, "engine": None}) == []
 
 
 def test_an_inspector_that_tells_nothing_proves_nothing_and_refuses_nothing():

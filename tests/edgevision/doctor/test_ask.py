@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -136,7 +137,7 @@ int cuDriverGetVersion(int *version) { *version = 12060; return 0; }
 int cuDeviceGetCount(int *count) { *count = 1; return 0; }
 int cuDeviceGet(int *device, int ordinal) { *device = 7 + ordinal; return 0; }
 int cuDeviceGetName(char *name, int size, int device) { strncpy(name, "Orin", size); return %d; }
-int cuDeviceGetAttribute(int *value, int key, int device) { *value = key == 75 ? 8 : key == 76 ? 7 : 1; return 0; }
+int cuDeviceGetAttribute(int *value, int key, int device) { *value = key == 75 || key == 16 ? 8 : key == 76 ? 7 : 1; return 0; }
 int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = (size_t)7620 << 20; return 0; }
 int cuGetErrorString(int code, const char **text) { *text = "CUDA driver is a stub library"; return 0; }
 """
@@ -168,7 +169,13 @@ def test_a_driver_is_asked_through_its_c_interface(driver):
         "error": 0,
         "driver_version": 12060,
         "devices": [
-            {"name": "Orin", "compute_capability": "8.7", "memory_mb": 7620, "integrated": True}
+            {
+                "name": "Orin",
+                "compute_capability": "8.7",
+                "multiprocessors": 8,
+                "memory_mb": 7620,
+                "integrated": True,
+            }
         ],
     }
 
@@ -218,3 +225,55 @@ def test_abilities_are_read_from_opencv_s_own_text():
     found = build_facts(cv2.getBuildInformation())
     assert found["ffmpeg"] == built_in(cv2.CAP_FFMPEG)
     assert found["gstreamer"] == built_in(cv2.CAP_GSTREAMER)
+
+
+def test_what_a_child_started_ends_with_it(monkeypatch, tmp_path):
+    """A compiler that hangs, on a dead disk for one, is a process of its own."""
+    told = tmp_path / "pid"
+    (tmp_path / "bin").mkdir()
+    nvcc = tmp_path / "bin" / "nvcc"
+    nvcc.write_text(f"#!/bin/sh\necho $$ > {told}\nexec sleep 600\n")
+    nvcc.chmod(0o755)
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    answer = ask(["compilers"], limit_s=3)["compilers"]
+    assert answer.error == "gave no answer within 3 s"
+    assert ended(int(told.read_text()))
+
+
+def test_the_verb_ends_its_children_when_it_is_told_to_end(tmp_path):
+    told = tmp_path / "pid"
+    (tmp_path / "tensorrt.py").write_text(
+        "import os, pathlib, time\n"
+        f"pathlib.Path({str(told)!r}).write_text(str(os.getpid()))\n"
+        "time.sleep(600)"
+    )
+    call = "import sys; from edgevision.cli import main; main(['doctor'])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", call],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not (told.exists() and told.read_text()):
+        time.sleep(0.02)
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (143, "", "edgevision: interrupted\n")
+    assert ended(int(told.read_text()))
+
+
+def ended(pid):
+    """Whether a process has ended; one that nobody waited for yet has."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        try:
+            os.kill(pid, 0)
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (ProcessLookupError, FileNotFoundError):
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.02)
+    return False

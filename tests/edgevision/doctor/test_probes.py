@@ -12,7 +12,8 @@ import pytest
 from edgevision import jetson, targets
 from edgevision.doctor import Finding, Remark, checkup
 from edgevision.doctor.versions import parsed
-from edgevision.engines import Engine, EngineKey
+from edgevision.engine_key import EngineKey
+from edgevision.engines import Engine
 
 CUDA = {"library": "/lib/libcuda.so.1", "error": 0, "driver_version": 12060}
 CARD = {"name": "Card", "compute_capability": "8.9", "memory_mb": 8000, "integrated": False}
@@ -316,6 +317,20 @@ def test_two_wheels_of_opencv(pc):
     assert pc.problems()["opencv"] == [fix]
 
 
+def test_two_wheels_of_opencv_on_a_jetson_both_go(orin):
+    wheels = {"opencv-python": "4.12.0.88", "opencv-contrib-python": "4.12.0.88"}
+    orin.answers["python"]["facts"]["distributions"] = wheels
+    orin.answers["opencv"] = {"facts": {"version": "4.12.0", "file": "/x", "gstreamer": False}}
+    assert orin.problems()["opencv"] == ["pip uninstall -y opencv-contrib-python opencv-python"]
+
+
+def test_a_broken_wheel_is_installed_again_as_it_was(pc):
+    pc.answers["python"]["facts"]["distributions"] = {"opencv-python-headless": "4.12.0.88"}
+    pc.answers["opencv"] = {"error": "AttributeError: module 'cv2' has no attribute '__version__'"}
+    (fix,) = pc.problems()["opencv"]
+    assert fix == "pip install --force-reinstall --no-cache-dir opencv-python-headless"
+
+
 # -- Power, memory, disk
 
 
@@ -396,8 +411,17 @@ def test_a_csi_camera_needs_nvidia_s_service(orin):
 # -- Engines
 
 
-def engine(folder, cc="8.7", l4t="36.4.4", library="tensorrt", version="10.3.0"):
-    key = EngineKey(library, version, cc, "linux", "aarch64", l4t, "0" * 64, "input=1x3x8x8")
+def engine(
+    folder,
+    cc="8.7",
+    l4t="36.4.4",
+    library="tensorrt",
+    version="10.3.0",
+    device="Orin, 8 multiprocessors",
+):
+    key = EngineKey(
+        library, version, cc, device, "linux", "aarch64", l4t, "0" * 64, "input=1x3x8x8"
+    )
     one = Engine(folder / f"a-{cc}-{l4t}.engine", key, "0" * 64, 4, "int8-trt")
     one.path.write_bytes(b"plan")
     one.path.with_suffix(".json").write_text(json.dumps(one.to_dict()))
@@ -421,10 +445,20 @@ def test_engines_are_compared_with_this_device_by_their_keys(orin):
 def test_an_engine_is_compared_with_the_library_that_built_it(orin):
     folder = orin.root / "srv/engines"
     folder.mkdir(parents=True)
-    engine(folder, library="tensorrt-rtx", version="1.7.1.116")
+    engine(folder, library="tensorrt-rtx", version="1.7.1.116", device="")
     orin.answers["tensorrt_rtx"] = {"facts": {"version": "1.7.1.116"}}
     orin.folders = {"engines": folder}
     assert orin.examine()["engines"].facts["engines"][0]["status"] == "ok"
+
+
+def test_an_engine_of_a_larger_module_with_the_same_compute_capability_is_told(orin):
+    folder = orin.root / "srv/engines"
+    folder.mkdir(parents=True)
+    engine(folder, device="Orin, 16 multiprocessors")
+    orin.folders = {"engines": folder}
+    (found,) = orin.examine()["engines"].facts["engines"]
+    assert found["status"] == "wrong device"
+    assert "here is Orin, 8 multiprocessors" in found["reason"]
 
 
 def test_engines_without_a_gpu_to_compare_with_are_only_counted(pc):
