@@ -126,7 +126,7 @@ class Session(Protocol):
         ...
 
     def attach(self) -> AbstractContextManager[None]:
-        """Entered once by each thread that uses the session (a CUDA context; nothing on a CPU)."""
+        """Entered once by each thread that uses the session, where an engine wants to know its threads."""
         ...
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -164,7 +164,8 @@ class TrtSession:
             self._executed = replace(self._executed, note=_joined(self._executed.note, note))
 
     def attach(self) -> AbstractContextManager[None]:
-        return self._context.attached()
+        """Does nothing: each call enters the GPU's context for itself, since no thread may end inside."""
+        return nullcontext()
 
     def close(self) -> None:
         with self._lock:
@@ -185,6 +186,7 @@ class TrtSlot:
 
     def __init__(self, session: TrtSession, lane: Lane) -> None:
         self._session = session  # whose engine and kernel are in use here
+        self._context = session._context
         self._order = CallOrder()
         self._lane: Lane | None = lane
         self.rows = lane.inputs.rows
@@ -208,21 +210,21 @@ class TrtSlot:
         with self._lock:
             self._order.idle("load")
             inputs = self._here().inputs
-            with self._session.attach():
+            with self._context.attached():
                 return inputs.load(image, row, region, input, format)
 
     def put(self, input: str, value: NDArray[Any]) -> None:
         with self._lock:
             self._order.idle("put")
             inputs = self._here().inputs
-            with self._session.attach():
+            with self._context.attached():
                 inputs.put(input, value)
 
     def submit(self, rows: int | None = None) -> None:
         with self._lock:
             self._order.submitting()
             try:
-                with self._session.attach():
+                with self._context.attached():
                     self._here().submit(self.rows if rows is None else rows)
             except BaseException:
                 self._order.waiting()  # nothing is under way: a wait() would hand out older outputs
@@ -254,7 +256,7 @@ class TrtSlot:
         """Waits for the run and keeps what came of it: outputs or a failure; False if it still runs."""
         lane = self._here()
         try:
-            with self._session.attach():
+            with self._context.attached():
                 if not lane.ended(timeout_s):
                     return False
                 self.device_ns = lane.durations_ns()
@@ -313,8 +315,8 @@ def _joined(*notes: str) -> str:
 
 
 def _free_slot(context: PrimaryContext, lane: Lane, lanes: set[Lane]) -> None:
-    lanes.discard(lane)
-    free_lane(context, lane)
+    if free_lane(context, lane):  # else the session's end frees it, before its engine
+        lanes.discard(lane)
 
 
 def _free_session(

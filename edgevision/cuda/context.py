@@ -1,11 +1,14 @@
-"""The GPU's primary context: retained once a process, pushed once by each thread that uses it, released at exit.
+"""The GPU's primary context: retained once a process, pushed for the length of each call, given back by the driver.
 
 It is the context that CUDA's runtime, and so TensorRT, uses by itself. pycuda's ``autoinit`` would make another
-one, tied to the thread that imports it; and a context that is still on a thread's stack when the thread or the
-process ends makes pycuda abort the process. So each push here is paired with a pop, and exit comes last.
+one, tied to the thread that imports it.
 
-A context takes its memory with it. So it is left to the end of the process where somebody still reads outputs, such as
-a daemon thread; and where the GPU is lost, for then nothing can be freed, and giving it up may hang.
+pycuda has a stack of contexts for each thread, and aborts the process if a thread ends while its stack holds one. A
+daemon thread ends wherever it is when Python does. So no thread keeps the context between two calls, and the end of
+the program waits for the calls that threads are in.
+
+The context is never given up, as CUDA's runtime never gives up its own: it takes its memory with it, where a daemon
+thread may still be reading outputs, and giving up that of a lost GPU may hang. The driver frees all with the process.
 """
 
 from __future__ import annotations
@@ -13,22 +16,27 @@ from __future__ import annotations
 import atexit
 import ctypes
 import threading
+import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
+from threading import get_ident
 from typing import Any
 from weakref import WeakSet
 
-from edgevision.cuda.driver import call
-from edgevision.cuda.failures import explaining, lost, lost_error, not_started
+from edgevision.clock import now_ns
+from edgevision.cuda.failures import explained, lost, lost_error, not_started
 from edgevision.cuda.library import pycuda_driver
-from edgevision.cuda.memory import page_locked_in_use
 from edgevision.errors import BackendError
 
 __all__ = ["PrimaryContext", "primary_context"]
 
-_lock = threading.Lock()
+#: How long the end of the program waits for other threads' calls; only opening a model may take longer.
+_PATIENCE_NS = 10 * 10**9
+_NAP_S = 0.001
+
+# A finalizer, which asks for the context, may run in the midst of any line, also of those that hold the lock.
+_lock = threading.RLock()
 _contexts: list[PrimaryContext] = []
 
 
@@ -41,138 +49,123 @@ class PrimaryContext:
             self._context: Any = cuda.Device(0).retain_primary_context()
         except cuda.Error as error:
             raise not_started(error) from error
-        self._threads = threading.local()
+        # A reference that nobody gives back. Python's end would free what is kept, and the context, for which pycuda
+        # calls cuCtxDetach: CUDA does not allow that for a primary one.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
+        self._attachment = _Attachment(self)
+        self._stack: Any = cuda.Context
         self._owners: WeakSet[Any] = WeakSet()
         self._kept: list[Callable[[], object]] = []
+        #: The thread of each call that is under way.
+        self._calls: list[int] = []
+        #: The thread that ends the program.
+        self._ender: int | None = None
 
-    @contextmanager
-    def attached(self) -> Iterator[None]:
-        """The context is this thread's current one inside; entering again inside costs nothing.
+    def attached(self) -> AbstractContextManager[None]:
+        """The context is this thread's current one inside, which is to be left before the thread may end.
 
-        Raises:
+        Entering raises:
             BackendError: The GPU has failed before, or the process is ending.
         """
-        stack = self._enter()
-        try:
-            yield
-        finally:
-            # A generator may be finished by another thread than began it: the push is not on that one's stack.
-            if stack is self._stack():
-                self._leave()
+        return self._attachment
 
     def opened(self, owner: Any) -> None:
         """Notes somebody who has work and memory here; ``owner.close()`` is called at exit if nobody did before."""
-        self._owners.add(owner)
+        with _lock:
+            self._owners.add(owner)
 
     def closed(self, owner: Any) -> None:
         """The owner's last `free` follows."""
-        self._owners.discard(owner)
+        with _lock:
+            self._owners.discard(owner)
 
     def free(
         self, work: Iterable[Callable[[], object]], memory: Iterable[Callable[[], object]]
-    ) -> None:
+    ) -> bool:
         """Calls what frees things, in order, in the context; a failure does not stop the others.
 
-        A GPU that is lost refuses to free memory, and pycuda would complain of each piece: it is kept then.
+        A GPU that is lost refuses to free memory, and pycuda would complain of each piece: it is kept then. While
+        the program ends, other threads' is left to the one that ends it.
 
         Args:
             work: Frees what uses memory: graphs, execution contexts, engines.
             memory: Frees buffers, events and streams, which are pycuda's.
+
+        Returns:
+            Whether the work was freed.
         """
-        entered = self._context is not None
-        if entered:
-            with suppress(Exception):  # a lost GPU may refuse it
-                self._push()
         try:
-            _each(work)
-            if lost():
-                self._kept += memory
-            else:
-                _each(memory)
-        finally:
-            if entered:
-                self._leave()
+            with self.attached():
+                _each(work)
+                if lost():
+                    self._kept.extend(memory)
+                else:
+                    _each(memory)
+        except BackendError:  # nothing can be freed here, or not by this thread
+            self._kept.extend([*work, *memory])
+            return False
+        return True
 
     def release(self) -> None:
-        """Closes what is open, pops what is pushed in this thread, and releases the context if it can be."""
-        _each([owner.close for owner in self._owners])
-        while self._stack().depth > 0:
-            self._leave()
-        if lost() or page_locked_in_use():
-            # A reference that nobody gives back: Python's end would free the context, and what is kept, nevertheless.
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
-        else:
-            self._give_up()
+        """Ends the work on the GPU: waits for the calls of other threads, refuses more of them, closes what is open.
 
-    def _stack(self) -> _Stack:
-        if not hasattr(self._threads, "life"):
-            self._threads.life = _ThreadsLife(_Stack())
-        found: _Stack = self._threads.life.stack
-        return found
+        A call that does not end waits for a GPU that hangs. To close something would be to wait, too: all is kept.
+        """
+        self._ender = get_ident()
+        end = now_ns() + _PATIENCE_NS
+        while self._busy() and now_ns() < end:
+            time.sleep(_NAP_S)
+        with _lock:
+            closings = [owner.close for owner in self._owners]
+        if self._busy():
+            self._kept.extend(closings)
+            return
+        _each(closings)
+        if not lost():
+            self.free(tuple(self._kept), [])
+        while self._stack.get_current() == self._context:  # Ctrl-C came between a push and its pop
+            self._stack.pop()
 
-    def _enter(self) -> _Stack:
-        if lost():
-            raise lost_error()
-        if self._context is None:
-            raise BackendError("the GPU's context is released: the process is ending")
-        with explaining("the GPU's context was entered"):
-            return self._push()
+    def _busy(self) -> bool:
+        """Whether another thread is in a call."""
+        return any(thread != self._ender for thread in tuple(self._calls))
 
-    def _push(self) -> _Stack:
-        stack = self._stack()
-        if stack.depth == 0:
+    def _enter(self) -> None:
+        thread = get_ident()
+        self._calls.append(thread)  # before the look at the ender, who looks at the calls
+        try:
+            if lost():
+                raise lost_error()
+            if self._ender not in (None, thread):
+                raise BackendError("the GPU cannot be used any more: the process is ending")
             self._context.push()
-        stack.depth += 1
-        return stack
+        except BaseException as error:
+            self._calls.remove(thread)
+            if type(error).__module__.startswith("pycuda"):
+                raise explained(error, "the GPU's context was entered") from error
+            raise
 
     def _leave(self) -> None:
-        stack = self._stack()
-        stack.depth -= 1
-        if stack.depth == 0:
-            try:
-                pycuda_driver().Context.pop()
-            except Exception:
-                if not lost():
-                    raise
-
-    def _give_up(self) -> None:
-        """Releases the context, which this thread has left.
-
-        pycuda pushes a context to detach it, and leaves it pushed; one that is current it only detaches. Its own
-        stack forgets what is detached.
-        """
-        context, self._context = self._context, None
-        if context is None:
-            return
-        with suppress(Exception):
-            context.push()
-            context.detach()
-        call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
+        try:
+            self._stack.pop()
+        except Exception:
+            if not lost():
+                raise
+        finally:
+            self._calls.remove(get_ident())
 
 
-@dataclass(slots=True, eq=False)
-class _Stack:
-    """How often a thread has entered."""
+class _Attachment:
+    """What `PrimaryContext.attached` gives: one for all threads, since nothing is kept in it. Entered for each call."""
 
-    depth: int = 0
+    def __init__(self, context: PrimaryContext) -> None:
+        self._context = context
 
+    def __enter__(self) -> None:
+        self._context._enter()
 
-class _ThreadsLife:
-    """Ends with the thread, whoever still has its stack in hand: what the thread has not left is popped then.
-
-    Python drops what is local to a thread before pycuda looks at the thread's stack, and aborts the process.
-    """
-
-    def __init__(self, stack: _Stack) -> None:
-        self.stack = stack
-        self._thread = threading.get_ident()
-
-    def __del__(self) -> None:
-        # At the end of the process those of all threads are dropped in one; pycuda does not look then.
-        if self.stack.depth > 0 and threading.get_ident() == self._thread:
-            self.stack.depth = 0
-            with suppress(Exception):
-                pycuda_driver().Context.pop()
+    def __exit__(self, *_: object) -> None:
+        self._context._leave()
 
 
 def primary_context() -> PrimaryContext:

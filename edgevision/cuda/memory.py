@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+import ctypes
+import weakref
+from contextlib import suppress
 from typing import Any
-from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.cuda.failures import explaining
+from edgevision.cuda.context import primary_context
+from edgevision.cuda.driver import call
+from edgevision.cuda.failures import checked, explaining
 from edgevision.cuda.library import pycuda_driver
+from edgevision.errors import BackendError
 
-__all__ = ["ALIGNMENT", "DeviceMemory", "Twin", "aligned", "page_locked_in_use"]
+__all__ = ["ALIGNMENT", "DeviceMemory", "Twin", "aligned"]
 
 #: What TensorRT asks of the addresses of tensors.
 ALIGNMENT = 256
-
-#: All page-locked memory that there is, also what only a view holds.
-_page_locked: WeakSet[Any] = WeakSet()
+#: CU_MEMHOSTALLOC_DEVICEMAP
+_MAPPED = 2
 
 
 def aligned(size: int) -> int:
     """The next multiple of `ALIGNMENT`."""
     return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-def page_locked_in_use() -> bool:
-    """Whether there is page-locked memory: once every `Twin` is closed, arrays that somebody still holds."""
-    return len(_page_locked) > 0
 
 
 class DeviceMemory:
@@ -94,17 +93,14 @@ class Twin:
         if size <= self.host.size:
             return False
         self.close()
-        cuda = pycuda_driver()
-        flags = cuda.host_alloc_flags.DEVICEMAP if self.mapped else 0
-        with explaining(f"{size / 2**20:.1f} MiB of page-locked memory were allocated"):
+        try:
+            self.host, self.address = _page_locked(size, mapped=self.mapped)
             if not self.mapped:
                 self._device.reserve(size)
                 self.address = self._device.address
-            host = cuda.pagelocked_empty(size, np.uint8, mem_flags=flags)
-            if self.mapped:
-                self.address = int(host.base.get_device_pointer())
-        _page_locked.add(host.base)
-        self.host = host
+        except BaseException:
+            self.close()
+            raise
         return True
 
     def upload(self, size: int, stream: Any) -> None:
@@ -121,3 +117,27 @@ class Twin:
         """Frees them; may be called twice. What somebody still holds a view of is freed with the view."""
         self.host, self.address = np.empty(0, np.uint8), 0
         self._device.close()
+
+
+def _page_locked(size: int, *, mapped: bool) -> tuple[NDArray[np.uint8], int]:
+    """Page-locked memory, uint8 ``(size,)``, and its address on the device, 0 if it is not mapped there.
+
+    It is freed with the last view of it, in whichever thread that goes. pycuda's own is freed only by a thread that
+    has pushed the context, or has made it: in all others it is lost, with a warning.
+    """
+    host, device = ctypes.c_void_p(), ctypes.c_uint64()
+    doing = f"{size / 2**20:.1f} MiB of page-locked memory were allocated"
+    flags = ctypes.c_uint(_MAPPED if mapped else 0)
+    checked(call("cuMemHostAlloc", ctypes.byref(host), ctypes.c_size_t(size), flags), doing)
+    assert host.value is not None
+    memory = (ctypes.c_ubyte * size).from_address(host.value)
+    weakref.finalize(memory, _free_page_locked, host).atexit = False
+    if mapped:
+        place = ctypes.byref(device)
+        checked(call("cuMemHostGetDevicePointer_v2", place, host, ctypes.c_uint(0)), doing)
+    return np.ctypeslib.as_array(memory), device.value
+
+
+def _free_page_locked(host: ctypes.c_void_p) -> None:
+    with suppress(BackendError):  # a lost GPU's goes with the process
+        primary_context().free([], [lambda: call("cuMemFreeHost", host)])

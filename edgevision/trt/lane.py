@@ -71,9 +71,9 @@ def make_lane(
     return lane
 
 
-def free_lane(context: PrimaryContext, lane: Lane) -> None:
-    """Frees all of a lane; may be called twice."""
-    context.free([lane.free_work], [lane.free_memory])
+def free_lane(context: PrimaryContext, lane: Lane) -> bool:
+    """Frees all of a lane, if `PrimaryContext.free` can; may be called twice."""
+    return context.free([lane.free_work], [lane.free_memory])
 
 
 class Lane:
@@ -157,7 +157,7 @@ class Lane:
     def free_work(self) -> None:
         """Waits for what is under way, and frees the graphs and the execution context."""
         if self._stream is not None and not lost():
-            with suppress(Exception):
+            with suppress(Exception), explaining("a slot was freed"):  # notes a GPU that is lost
                 self._stream.synchronize()
         self._forget()
         self._context = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import textwrap
 
@@ -473,6 +474,12 @@ def test_threads_have_their_own_stack_of_contexts(emulated):
 def test_memory_left_in_a_destroyed_context_is_told(emulated):
     outcome = run(emulated, "start(); alloc(4); stop()")
     assert outcome.violations == ["memory left in a context: cuDevicePrimaryCtxRelease_v2"]
+
+
+def test_page_locked_memory_goes_with_its_context(emulated):
+    code = "start(); here = pinned(4); assert here[0] == 0xFF; stop(); print('ended', flush=True); here[0]"
+    outcome = emulated.run(PRELUDE + code)
+    assert (outcome.returncode, outcome.stdout) == (-signal.SIGSEGV, "ended\n")
 
 
 def test_a_forked_child_cannot_use_the_driver_and_leaves_the_report_alone(emulated):

@@ -172,7 +172,7 @@ with on_gpu(sys.argv[1]) as model:
     log = model.session._loaded.log
     say = lambda text: log.logger.log(log.logger.Severity.ERROR, text)
     def refused():
-        with model.session.attach():
+        with model.session._context.attached():
             return str(log.refusal("a run"))
     say("Cuda Runtime (out of memory)")
     told.append(refused())
@@ -251,8 +251,8 @@ LEFT = {
         "t = threading.Thread(target=slots.clear); t.start(); t.join()"
     ),
     "a model that is dropped": "on_gpu(sys.argv[1])(square(2))",
-    "an attachment that nobody leaves": (
-        "model = on_gpu(sys.argv[1]); held = model.session.attach(); held.__enter__()"
+    "a call that Ctrl-C ended as it began": (
+        "model = on_gpu(sys.argv[1]); model.session._context.attached().__enter__()"
     ),
     "sys.exit in a stream": (
         "model = on_gpu(sys.argv[1])\\nfor _ in model.stream(frames(sys.argv[2], 9)): sys.exit(0)"

@@ -68,31 +68,86 @@ def camera():
     except BackendError as error:
         told.append(error.problem)
 
-threads = [threading.Thread(target=camera, daemon={daemon}) for _ in range(1)]
-[t.start() for t in threads]
+thread = threading.Thread(target=camera)
+thread.start()
 started.wait(60)
-{end}
+model.close()
+thread.join()
+tell(told=told)
 """
 
 
 def test_a_model_may_be_closed_while_another_thread_uses_it(gpu: Gpu, squares: Path) -> None:
-    end = "model.close()\n[t.join() for t in threads]\ntell(told=told)"
-    code = WHILE_IT_RUNS.replace("{end}", end).replace("{daemon}", "False")
-    ended = gpu.run(code, squares, settings=Settings(delay_us="300"))
+    ended = gpu.run(WHILE_IT_RUNS, squares, settings=Settings(delay_us="300"))
     assert ended.outcome.returncode == 0, ended.err
     ended.clean()
     assert ended.told == {"told": ["the model is closed"]}
 
 
-def test_a_program_may_end_while_a_daemon_thread_uses_a_model(gpu: Gpu, squares: Path) -> None:
-    code = WHILE_IT_RUNS.replace("{end}", "").replace("{daemon}", "True")
+#: What a daemon thread is in, again and again, when the program ends.
+BUSY = {
+    "a call": "model(square(2)); started.set()",
+    "a stream": "\n        for _ in model.stream(Squares()): started.set()",
+    "an attachment": "\n        with model.session.attach():\n            while started.set() is None: pass",
+    "opening": "on_gpu(sys.argv[1]).close(); started.set()",
+    "a slot of its own": "s = model.session.slot(); s.load(square(2)); s.submit(); s.wait(); started.set()",
+}
+
+
+@pytest.mark.parametrize("busy", BUSY)
+def test_a_program_may_end_whatever_a_daemon_thread_does_on_the_gpu(
+    gpu: Gpu, squares: Path, busy: str
+) -> None:
+    """Python ends such a thread where it is, and pycuda the process if that is in the context."""
+    code = """
+import sys, threading
+from edgevision.errors import BackendError
+from scenes import on_gpu, square
+class Squares:  # pictures without end; OpenCV's threads would have ends of their own
+    live, problems = True, []
+    open = cancel = close = lambda self: None
+    def read(self, into):
+        into.image = square(2)
+        return True
+sys.setswitchinterval(1e-5)
+model, started = on_gpu(sys.argv[1]), threading.Event()
+def camera():
+    while True:
+        {busy}
+def until_the_end():
+    try:
+        camera()
+    except BackendError:
+        while True:
+            pass
+threading.Thread(target=until_the_end, daemon=True).start()
+started.wait(60)
+"""
+    code = code.replace("{busy}", BUSY[busy])
     ended = gpu.run(code, squares, settings=Settings(delay_us="300"))
-    assert ended.outcome.returncode == 0, ended.err
+    assert (ended.outcome.returncode, ended.err) == (0, "")
     assert ended.outcome.violations == []
     assert ended.tensorrt["violations"] == []
     assert ended.outcome.report["context_stack_depth"] == 0
-    # Outputs that the thread is reading keep the context; nothing else does.
-    assert ended.outcome.live.keys() <= {"pinned"}
+    # Outputs that the thread was reading stay for it; nothing else does.
+    assert ended.outcome.live.keys() <= {"contexts", "pinned"}
+
+
+def test_a_program_may_end_although_the_gpu_hangs(gpu: Gpu, squares: Path) -> None:
+    code = """
+import sys, threading
+from edgevision.cuda import context
+from scenes import on_gpu, report, square
+context._PATIENCE_NS = 10**8
+model = on_gpu(sys.argv[1])
+threading.Thread(target=model, args=(square(2),), daemon=True).start()
+while not report()["calls"].get("cuEventSynchronize"):
+    pass
+print("ended")
+"""
+    hangs = Settings(delay_us="kernel=600000000")
+    ended = gpu.run(code, squares, settings=hangs, timeout_s=60)
+    assert (ended.outcome.returncode, ended.out, ended.err) == (0, "ended\n", "")
 
 
 @pytest.mark.parametrize(
@@ -129,6 +184,36 @@ kept.append(slot.wait()["output0"])
     assert ended.outcome.violations == []
     assert ended.outcome.report["context_stack_depth"] == 0
     assert "PyCUDA" not in ended.err
+
+
+def test_outputs_that_any_thread_keeps_are_freed_where_they_go(gpu: Gpu, squares: Path) -> None:
+    """pycuda frees its page-locked memory in the thread that made the context only, and in others warns."""
+    code = """
+import sys, threading
+from scenes import on_gpu, report, square, tell
+live = lambda: report()["memory"]["pinned"]["live"]
+model, kept, lives = on_gpu(sys.argv[1]), [], []
+def camera():
+    slot = model.session.slot()
+    slot.load(square(2))
+    slot.submit()
+    kept.append(slot.wait()["output0"])
+def in_a_thread(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+in_a_thread(camera)
+model.close()
+lives.append(live())
+score = float(kept[0][0, 4].max())
+in_a_thread(kept.clear)
+lives.append(live())
+tell(lives=lives, score=score)
+"""
+    ended = gpu.run(code, squares)
+    assert (ended.outcome.returncode, ended.err) == (0, "")
+    ended.clean()
+    assert ended.told == {"lives": [1, 0], "score": 1.0}
 
 
 LOAD_FAILS = """

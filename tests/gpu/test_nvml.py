@@ -26,13 +26,19 @@ def test_readings_of_a_real_gpu_are_plausible():
     assert facts["driver"]
 
     def known(name):
-        return [value for value in timeline["series"][name]["values"] if value is not None]
+        """Nothing of what this GPU does not tell: on Jetson NVML knows little."""
+        values = timeline["series"].get(name, {"values": []})["values"]
+        return [value for value in values if value is not None]
+
+    assert known("gpu_percent") or known("gpu_memory_mb")
 
     assert all(0 <= value <= 100 for value in known("gpu_percent"))
     assert all(0 < value < 120 for value in known("temperature_c.gpu"))
     assert all(0 < value < 5000 for value in known("gpu_clock_mhz"))
-    assert known("gpu_memory_mb")
+    assert all(value > 0 for value in known("gpu_memory_mb"))
     watts = known("power_w.gpu")
+    if not watts:
+        return
     # Its counter and its power are two readings of one thing; an idle card's may differ by some.
     energy = energy_of({**timeline, "power": [{"source": "", "rails": ["gpu"]}]}, 0, end_s, 1)
     assert min(watts) * 0.5 < energy["mean_watts"] < max(watts) * 2

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgevision.benchmarks.sampling.energy import energy_of
@@ -171,16 +172,29 @@ def test_real_nvidia_ml_py_in_the_real_process_on_an_emulated_library(board, lib
         origin = time.monotonic_ns()
         time.sleep(0.4)
         end_s = (time.monotonic_ns() - origin) / 1e9
+    stopped_s = (time.monotonic_ns() - origin) / 1e9
     timeline = sampler.timeline(origin, end_s)
+
+    def known(name):
+        """Times and values; on a busy machine a sensor that took long is asked less often."""
+        values = timeline["series"][name]["values"]
+        pairs = zip(timeline["t_s"], values, strict=True)
+        return zip(*[(t, v) for t, v in pairs if v is not None], strict=True)
+
     assert sampler.problem is None
     assert sampler.facts["nvml"]["name"] == "Emulated GPU"
     assert timeline["missing"]["gpu_percent"] == "this GPU does not tell it: Not Supported"
-    assert set(timeline["series"]["gpu_memory_mb"]["values"]) == {1234.0}
-    assert set(timeline["series"]["gpu_clock_mhz"]["values"]) == {1710.0}
-    assert set(timeline["series"]["temperature_c.gpu"]["values"]) == {61.0}
+    for name, value in (("memory_mb", 1234.0), ("clock_mhz", 1710.0)):
+        assert set([*known(f"gpu_{name}")][1]) == {value}
+    assert set([*known("temperature_c.gpu")][1]) == {61.0}
     energy = energy_of(timeline, 0, end_s, 10)
-    # Its counter steps by 50 mJ: each end of the window may be off by one step.
-    assert energy["joules"] == pytest.approx(50 * end_s, abs=0.1)
+    times, counted = known("energy_j.gpu")
+    at_begin, at_end = np.interp([0, end_s], times, counted)
+    assert energy["joules"] == pytest.approx(at_end - at_begin, abs=1e-3)
+    # Its counter tells 50 W in steps of 50 mJ. It is read behind its sample's time and before the next one's.
+    begin, end = (max(i for i, t in enumerate(times) if t <= at) for at in (0, end_s))
+    least_s = times[end] - times[min(begin + 2, len(times) - 1)]
+    assert 50 * least_s - 0.1 <= energy["joules"] <= 50 * (stopped_s - times[begin]) + 0.1
     assert energy["source"] == "NVML: Emulated GPU"
     assert [
         flag["text"] for flag in flags_of(timeline, 0, end_s) if flag["kind"] == "throttled"
