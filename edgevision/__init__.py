@@ -11,6 +11,7 @@ Importing this package imports neither OpenCV nor an engine; opening a model doe
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+# From 1.31 on, onnxruntime reports its use to its makers and leaves an id in the user's cache, unless this is set
+# before it is imported (its Privacy.md). Whoever set it already has decided.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOME = {
     "Classification": ("edgevision.results", "Classification"),

@@ -12,6 +12,7 @@ import click
 
 from edgevision import __version__
 from edgevision.errors import DependencyError, EdgevisionError
+from edgevision.streams import discard, open_closed, tell, telling
 from edgevision.text import printable
 
 __all__ = ["cli", "explained", "main"]
@@ -77,10 +78,10 @@ class _Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            click.echo("edgevision: interrupted", err=True)
+            tell("edgevision: interrupted")
             raise click.exceptions.Exit(int(getattr(error, "exit_code", 130))) from error
         except BrokenPipeError as error:
-            _discard_stdout()
+            discard(sys.stdout)
             raise click.exceptions.Exit(0) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -104,6 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
     """The console script. Exit: 0 done, 1 failed, 2 usage, 3 a gate was not met, 130/143 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    open_closed()
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no error
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -122,13 +124,14 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         _show(error, debug=debug)
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        with telling():
+            error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("edgevision: interrupted", err=True)
+        tell("edgevision: interrupted")
         return 130
     except BrokenPipeError:  # the reader of stdout has gone (| head): no fault, and nobody to tell
-        _discard_stdout()
+        discard(sys.stdout)
         return 0
     except (MemoryError, ModuleNotFoundError, OSError) as error:
         known = explained(error)
@@ -168,20 +171,13 @@ def _settle_stdout() -> None:
     try:
         sys.stdout.flush()
     except OSError:  # it is what failed
-        _discard_stdout()
-
-
-def _discard_stdout() -> None:
-    """What is still buffered goes nowhere, so that Python's own flush at the end cannot fail."""
-    try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):  # it is no file
-        return
+        discard(sys.stdout)
 
 
 def _show(error: EdgevisionError, *, debug: bool) -> None:
     if debug:
-        sys.excepthook(type(error), error, error.__traceback__)
+        with telling():
+            sys.excepthook(type(error), error, error.__traceback__)
     # Messages quote what was received: no control character of it reaches the terminal.
     for number, line in enumerate(str(error).splitlines()):
-        click.echo(("" if number else "edgevision: ") + printable(line, 2000), err=True)
+        tell(("" if number else "edgevision: ") + printable(line, 2000))

@@ -154,7 +154,9 @@ def doctor(engine_dir: Path | None, as_json: bool) -> int:
     Each problem comes with the command that mends it. Nothing is changed. Exit status 3 if there is a problem.
     """
     from edgevision.doctor import checkup
+    from edgevision.signals import unwind_on_sigterm
 
+    unwind_on_sigterm()  # else the processes that ask libraries would go on
     facts = checkup.report(checkup.examine(checkup.this_machine(engine_dir)))
     click.echo(json.dumps(facts, indent=2) if as_json else checkup.report_text(facts))
     return 3 if facts["problems"] else 0

@@ -82,14 +82,17 @@ def queries_needed(overruns: int, p: float) -> int:
 
 
 def summary_ms(samples_ns: NDArray[np.int64]) -> dict[str, Any]:
-    """``mean``, ``p50``, ``p90``, ``p95``, ``p99`` and ``max`` in milliseconds; None where there are too few."""
+    """``mean``, ``p50``, ``p90``, ``p95``, ``p99`` and ``max`` in milliseconds; None where there are too few.
+
+    They are exact to the nanosecond: rounded sooner, one number would read as two where it is rounded again.
+    """
     if len(samples_ns) == 0:
         return {"mean": None, **dict.fromkeys(_SHOWN), "max": None}
     ordered = np.sort(samples_ns)
     shown = {name: percentile_ms(ordered, p) for name, p in _SHOWN.items()}
-    rounded = {name: None if value is None else round(value, 4) for name, value in shown.items()}
+    rounded = {name: None if value is None else round(value, 6) for name, value in shown.items()}
     return {
-        "mean": round(float(ordered.mean()) / 1e6, 4),
+        "mean": round(float(ordered.mean()) / 1e6, 6),
         **rounded,
-        "max": round(float(ordered[-1]) / 1e6, 4),
+        "max": round(float(ordered[-1]) / 1e6, 6),
     }

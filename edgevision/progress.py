@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from edgevision.clock import now_ns
+from edgevision.streams import tell
 from edgevision.text import printable
 
 __all__ = ["Progress", "Tell", "duration_text", "silent"]
@@ -70,7 +71,7 @@ class Progress:
         """One whole line."""
         if not self._quiet:
             self._end_line()
-            print(printable(text, _LONGEST), file=sys.stderr, flush=True)
+            tell(printable(text, _LONGEST))
 
     def __enter__(self) -> Progress:
         return self
@@ -85,15 +86,15 @@ class Progress:
 
     def _print(self, line: str) -> None:
         if not self._terminal:
-            print(line, file=sys.stderr, flush=True)
+            tell(line)
             return
         width = shutil.get_terminal_size().columns - 1
-        print("\r" + line[:width].ljust(width), end="", file=sys.stderr, flush=True)
+        tell("\r" + line[:width].ljust(width), end="")
         self._open = True
 
     def _end_line(self) -> None:
         if self._open:
-            print(file=sys.stderr, flush=True)
+            tell()
             self._open = False
 
 

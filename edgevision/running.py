@@ -212,12 +212,11 @@ def _report(
 
 
 def _write_stats(path: Path, text: str) -> None:
-    place = path.resolve()  # where a link points: the link itself stays
     try:
-        if place.exists() and not place.is_file():  # a pipe, a device
-            place.write_text(text, encoding="utf-8")
-        else:
-            write_whole(place, text.encode(), mode=0o644)
+        if path.exists() and not path.is_file():  # a pipe, a device
+            path.write_text(text, encoding="utf-8")
+        else:  # where a link points: the link itself stays
+            write_whole(path.resolve(), text.encode(), mode=0o644)
     except OSError as error:
         raise OutputError(
             f"{path} could not be written: {error.strerror}",

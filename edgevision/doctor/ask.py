@@ -107,6 +107,7 @@ def _start(name: str) -> subprocess.Popen[bytes] | OSError:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,  # with what it starts, such as nvcc, it is ended as one
         )
     except OSError as error:
         return error
@@ -137,6 +138,6 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     if child.stdout is not None:
         child.stdout.close()
     if child.poll() is None:
-        child.kill()
+        os.killpg(child.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):
             child.wait(1)

@@ -29,14 +29,14 @@ def probe(machine: Machine) -> Finding:
     }
     if not answer.facts:
         text = "not installed" if answer.missing else f"fails: {answer.error}"
-        return Finding(text, facts, (_absent(machine, answer, packages),))
+        return Finding(text, facts, (_absent(machine, answer, wheels, packages),))
     has = [title for key, title in _ABILITIES.items() if facts[key]]
     lacks = [title for key, title in _ABILITIES.items() if not facts[key]]
     text = f"{facts['version']} with {', '.join(has) or 'nothing'}; without {', '.join(lacks) or 'nothing'}"
     return Finding(text, facts, tuple(_remarks(machine, answer, wheels, packages)))
 
 
-def _absent(machine: Machine, answer: Answer, packages: list[str]) -> Remark:
+def _absent(machine: Machine, answer: Answer, wheels: list[str], packages: list[str]) -> Remark:
     if any(words in answer.error for words in _NUMPY_ABI):
         return Remark(
             "OpenCV was compiled for NumPy 1, and NumPy 2 is installed", "pip install 'numpy<2'"
@@ -47,7 +47,8 @@ def _absent(machine: Machine, answer: Answer, packages: list[str]) -> Remark:
             "sudo apt install libgl1 libglib2.0-0  # or, without windows: pip install 'edgevision[headless]'",
         )
     if not answer.missing:
-        fix = "pip install --force-reinstall --no-cache-dir opencv-python"
+        wheel = wheels[0] if wheels else "opencv-python"
+        fix = f"pip install --force-reinstall --no-cache-dir {wheel}"
         return Remark(f"OpenCV does not load: {answer.error}", _jetpack(machine) or fix)
     if packages:
         return Remark(f"{packages[0]} is installed, but this Python does not see it", NEW_VENV)
@@ -61,22 +62,19 @@ def _jetpack(machine: Machine) -> str:
 def _remarks(
     machine: Machine, answer: Answer, wheels: list[str], packages: list[str]
 ) -> list[Remark]:
-    remarks = []
-    if len(wheels) > 1:
-        fix = f"pip uninstall -y {' '.join(wheels)} && pip install {wheels[0]}"
-        remarks.append(
-            Remark(f"{', '.join(wheels)} are all installed, and overwrite each other's files", fix)
-        )
-    if answer.facts.get("gstreamer"):
-        return remarks
-    if machine.jetson and wheels:
+    poor = machine.jetson and not answer.facts.get("gstreamer")
+    if poor and wheels:
         text = "pip's OpenCV has no GStreamer (CSI cameras, hardware decoding)"
         text += f" and hides the {packages[0]} that has it" if packages else ""
-        remarks.append(Remark(text, _unhide(machine, wheels, packages)))
-    elif machine.jetson:
+        return [Remark(text, _unhide(machine, wheels, packages))]
+    if poor:
         text = "this OpenCV has no GStreamer: no CSI cameras, no hardware decoding"
-        remarks.append(Remark(text, _jetpack(machine)))
-    return remarks
+        return [Remark(text, _jetpack(machine))]
+    if len(wheels) > 1:
+        fix = f"pip uninstall -y {' '.join(wheels)} && pip install {wheels[0]}"
+        text = f"{', '.join(wheels)} are all installed, and overwrite each other's files"
+        return [Remark(text, fix)]
+    return []
 
 
 def _unhide(machine: Machine, wheels: list[str], packages: list[str]) -> str:

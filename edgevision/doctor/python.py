@@ -9,7 +9,7 @@ __all__ = ["NEW_VENV", "probe", "sees_system"]
 
 #: How to make an environment that sees JetPack's TensorRT and OpenCV.
 NEW_VENV = """python3 -m venv --system-site-packages ~/edgevision && . ~/edgevision/bin/activate
-pip install 'numpy<2' 'edgevision[jetson]'"""
+pip install 'edgevision[jetson]' onnxruntime onnx 'numpy<2'"""
 
 
 def probe(machine: Machine) -> Finding:

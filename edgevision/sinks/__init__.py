@@ -83,8 +83,9 @@ def claim(path: Path, *, force: bool) -> None:
             f"{path} cannot be written: there is no folder {path.parent}",
             hint="make the folder first",
         )
-    place = path.resolve()  # where a link points: the link itself stays
-    new = not place.exists()
+    new = not path.exists()
+    # Where a link points: the link itself stays. Of what is there, some has no other name (/dev/stdout for a pipe).
+    place = path.resolve() if new else path
     try:
         place.open("ab").close()
         if new:

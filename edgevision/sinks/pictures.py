@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -53,6 +54,8 @@ class PicturesSink:
         try:
             path.write_bytes(data.tobytes())
         except OSError as error:
+            with suppress(OSError):
+                path.unlink()  # half a picture
             raise OutputError(
                 f"{path} could not be written: {error.strerror}",
                 hint="make room, or choose another place",

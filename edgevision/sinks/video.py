@@ -22,6 +22,8 @@ _FALLBACK_FPS = 10.0
 _MAX_FPS = 1000.0
 _CHECK_EVERY = 32
 _LEAST_FREE_BYTES = 4 * 2**20
+#: Some containers tell no count, but a duration and a rate that were rounded.
+_LEAST_SHARE = 0.99
 
 
 class VideoSink:
@@ -63,10 +65,7 @@ class VideoSink:
             return
         writer.release()
         self._check_space()
-        check = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
-        playable = check.isOpened() and check.read()[0]
-        check.release()
-        if not playable:
+        if not self._is_whole():
             raise OutputError(
                 f"{self._path} could not be written whole",
                 hint="make room, or choose another place",
@@ -84,6 +83,18 @@ class VideoSink:
                 hint="try .avi or .mkv, or result lines in .jsonl",
             )
         self._writer = writer
+
+    def _is_whole(self) -> bool:
+        """Whether it can be played and announces what was written.
+
+        FFmpeg writes nothing more once a write has failed, by a quota or a limit that shows no full disk either; and
+        only its last writes say how many frames there are.
+        """
+        check = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        announced = check.get(cv2.CAP_PROP_FRAME_COUNT) if check.isOpened() else 0
+        whole = announced > 0 and announced >= _LEAST_SHARE * self._written and check.read()[0]
+        check.release()
+        return whole
 
     def _check_space(self) -> None:
         facts = os.statvfs(self._path.parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from queue import SimpleQueue
 from threading import Thread
 
@@ -10,6 +11,8 @@ from edgevision.sources import Source, SourceInfo
 
 __all__ = ["Ahead", "ahead"]
 
+#: At the program's end, for a read that cannot be cancelled.
+_PATIENCE_S = 5.0
 #: Frames that wait, or are being filled: one is ready while the other is decoded. More would only take memory.
 _FRAMES = 2
 
@@ -47,6 +50,7 @@ class Ahead:
         # A daemon: a stream that nobody closes must not keep the program from ending.
         self._reader = Thread(target=self._read, args=queues, name="edgevision-ahead", daemon=True)
         self._reader.start()
+        atexit.register(self._end)
         return info
 
     def read(self, into: Frame) -> bool:
@@ -80,6 +84,14 @@ class Ahead:
             self._spare.put(None)
             self._reader.join()
             self._reader = None
+            atexit.unregister(self._end)
+
+    def _end(self) -> None:
+        """At the end of the program: a thread that Python stops within a library takes the process down."""
+        if self._reader is not None:
+            self.cancel()
+            self._spare.put(None)
+            self._reader.join(_PATIENCE_S)
 
     def _read(
         self, ready: SimpleQueue[Frame | BaseException | None], spare: SimpleQueue[Frame | None]

@@ -17,6 +17,7 @@ class Limited:
 
     def open(self) -> SourceInfo:
         info = self._source.open()
+        self._left = self._most
         counts = [n for n in (info.frames, self._most) if n is not None]
         return SourceInfo(info.uri, info.width, info.height, info.fps, min(counts, default=None))
 

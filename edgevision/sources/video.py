@@ -14,6 +14,8 @@ from edgevision.sources import SourceInfo
 
 __all__ = ["VideoSource", "plugin"]
 
+_BEFORE_ALL_S = -1.0
+
 
 class VideoSource:
     """A file that OpenCV's FFmpeg can read. A frame of another size than the one before gets a new buffer."""
@@ -25,7 +27,7 @@ class VideoSource:
         self._capture: cv2.VideoCapture | None = None
         self._expected = 0
         self._fps = 0.0
-        self._index = 0
+        self._index, self._pts_s = 0, _BEFORE_ALL_S
         self._cancelled = False
         self.problems: list[str] = []
 
@@ -47,7 +49,8 @@ class VideoSource:
                 expected="a container and codec that FFmpeg knows: mp4, mkv, avi with H.264, HEVC, MPEG-4, MJPEG, …",
                 hint="check it with 'ffprobe', or copy it again if it was cut off",
             )
-        self._capture, self._index, self._cancelled = capture, 0, False
+        self._capture, self._cancelled = capture, False
+        self._index, self._pts_s = 0, _BEFORE_ALL_S
         self._fps = capture.get(cv2.CAP_PROP_FPS) or 0.0
         self._expected = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         width, height = (
@@ -64,15 +67,15 @@ class VideoSource:
             return False
         into.image = image
         into.format, into.index, into.captured_ns = "bgr", self._index, now_ns()
-        into.pts_s = self._index / self._fps if self._fps else 0.0
-        self._index += 1
+        self._go_on(self._capture)
+        into.pts_s = self._pts_s
         return True
 
     def skip(self) -> bool:
         """Goes past a frame without converting it; False at the end."""
         if self._capture is None or self._cancelled or not self._capture.grab():
             return False
-        self._index += 1
+        self._go_on(self._capture)
         return True
 
     def cancel(self) -> None:
@@ -82,6 +85,14 @@ class VideoSource:
         if self._capture is not None:
             self._capture.release()
             self._capture = None
+
+    def _go_on(self, capture: cv2.VideoCapture) -> None:
+        """Counts a frame. Its time is the container's, for rates vary; where it tells none, by the nominal rate."""
+        told = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        if told <= self._pts_s:
+            told = self._pts_s + (1 / self._fps if self._fps else 0.0)
+        self._pts_s = max(told, 0.0)
+        self._index += 1
 
     def _note_end(self) -> None:
         if self._index == 0:

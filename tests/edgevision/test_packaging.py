@@ -22,8 +22,8 @@ FOLDERS |= {"converters": "edgevision.converters"}
 
 #: design.md, "Floors": from the bottom to the top. A module stands on its package's floor.
 FLOORS = [
-    "assets built_here clock errors frame geometry percentiles progress results runs signals skeleton spec system_files tensors text user_cache variant whole_file",
-    "bundle choice device engines jetson metadata onnx_header presets registry shaping targets",
+    "assets built_here clock errors frame geometry percentiles progress results runs signals skeleton spec streams system_files tensors text user_cache variant whole_file",
+    "bundle choice device engine_key engines jetson metadata onnx_header presets registry shaping targets",
     "cuda decoders draw metrics pixel_formats preprocess",
     "trt",
     "backends labelled sinks sources stages tasks",
@@ -100,6 +100,15 @@ def test_benchmarks_import_no_onnx_but_in_cost():
             assert "onnx" not in {m.split(".")[0] for m in imported(path)}, name
 
 
+def test_the_floors_are_those_of_the_page():
+    page = ROOT / "docs" / "architecture.md"
+    if not page.exists():
+        pytest.skip("the source tree is not here")
+    picture = page.read_text("utf-8").partition("## Floors")[2].split("```")[1].strip("\n")
+    drawn = picture.replace("\n    ", " ").splitlines()
+    assert [sorted(floor.split()) for floor in drawn[::-1]] == [sorted(f.split()) for f in FLOORS]
+
+
 def loaded(code):
     """Modules that are loaded after some code ran in a fresh process."""
     script = f"import sys, json\n{code}\nprint('\\n' + json.dumps(sorted(sys.modules)))"
@@ -127,7 +136,9 @@ def test_help_imports_only_click():
     )
     assert outsiders(found) == {"click"}
     ours = {n for n in found if n.startswith("edgevision")}
-    assert ours == {"edgevision", "edgevision.cli", "edgevision.errors", "edgevision.text"}
+    assert ours == {"edgevision"} | {
+        f"edgevision.{name}" for name in ("cli", "errors", "streams", "text")
+    }
 
 
 def test_the_help_of_a_verb_imports_no_engine():

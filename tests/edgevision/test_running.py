@@ -501,3 +501,29 @@ def test_a_reader_that_leaves_early_and_cuts_a_video_short_is_told(models, tmp_p
     assert process.wait(timeout=30) == 1
     assert "the reader of stdout left after" in told
     assert "o.mp4" in told
+
+
+def test_a_summary_that_cannot_be_written_leaves_the_old_one(models, tmp_path, command):
+    resource = pytest.importorskip("resource")
+    stats = tmp_path / "s.json"
+    stats.write_text("{}")
+    done = subprocess.run(
+        [command, "run", models.detector, "synthetic://noise?frames=2", "--stats", stats, "--force"],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200)),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "s.json could not be written: File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"s.json": "{}"}
+
+
+def test_the_summary_may_go_to_a_device(models, command):
+    done = subprocess.run(
+        [command, "run", models.detector, "synthetic://noise?frames=2", "-", "--stats", "/dev/stdout", "--force"],
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert '"frames": 2' in done.stdout

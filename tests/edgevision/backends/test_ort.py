@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -147,3 +150,25 @@ def test_an_int8_graph_cannot_be_asked_to_run_in_fp32(variant_of, models):
 def test_idle_workers_sleep(session, models):
     options = session(models.detector)._session.get_session_options()
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+@pytest.mark.parametrize(("told", "left"), [({}, "1"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0")])
+def test_nothing_is_sent_to_the_makers_of_onnxruntime(models, tmp_path, told, left):
+    """Left alone, it reports its use and leaves an id in the home; who wants that can have it."""
+    code = (
+        "import os\n"
+        "import edgevision as ev\n"
+        f"with ev.open({str(models.detector)!r}):\n"
+        "    print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    plain = {k: v for k, v in os.environ.items() if k not in ("XDG_CACHE_HOME", *told)}
+    plain.pop("ORT_DISABLE_TELEMETRY", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=plain | {"HOME": str(tmp_path)} | told,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, left), done.stderr
+    if not told:
+        assert list(tmp_path.iterdir()) == []

@@ -306,3 +306,47 @@ def test_an_encoder_that_cannot_start_leaves_no_file(tmp_path, monkeypatch):
         one.write(frame(), result())
     one.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def file_limit():
+    """No file can grow beyond 64 KiB, as with a quota: no disk is full."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def noise(index, size=(240, 320)):
+    pixels = np.random.default_rng(index).integers(0, 256, (*size, 3), np.uint8)
+    return Frame(pixels, index=index)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv", "mov"])
+def test_a_video_that_cannot_grow_is_not_called_whole(tmp_path, suffix, file_limit):
+    one = sink(tmp_path / f"out.{suffix}")
+    one.open(INFO)
+    for index in range(20):
+        one.write(noise(index), result())
+    with pytest.raises(OutputError, match="could not be written whole"):
+        one.close()
+    one.close()
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv", "mov"])
+@pytest.mark.parametrize("fps", [0.5, 23.976, 59.94])
+@pytest.mark.parametrize("count", [1, 2, 101])
+def test_a_whole_video_is_called_so_at_any_rate(tmp_path, suffix, fps, count, frames_of):
+    path = tmp_path / f"out.{suffix}"
+    fill(sink(path), count, SourceInfo("list", 64, 48, fps, None))
+    assert frames_of(path) == count
+
+
+def test_half_a_picture_is_not_left_behind(tmp_path, file_limit):
+    one = sink(f"{tmp_path}/")
+    one.open(INFO)
+    one.write(noise(0, (48, 64)), result())
+    with pytest.raises(OutputError, match="000001"):
+        one.write(noise(1, (480, 640)), result())
+    assert [path.name for path in tmp_path.iterdir()] == ["000000.jpg"]

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -230,3 +233,48 @@ def test_a_video_gives_the_same_pixels(squares_video):
     assert not other.read(two)
     plain.close()
     other.close()
+
+
+def test_a_limit_holds_again_when_it_is_opened_again():
+    source = Limited(Numbers(50), 3)
+    for _ in range(2):
+        source.open()
+        assert len(taken(source)) == 3
+
+
+#: A source that is within OpenCV at any time: a thread that Python stops there takes the process down.
+BUSY = """
+import cv2, numpy as np
+from edgevision.sources import SourceInfo
+from edgevision.sources._ahead import Ahead
+
+class Busy:
+    live, problems = False, []
+    def open(self): return SourceInfo("busy", 1, 1, 0.0, None)
+    def read(self, into):
+        started.set()
+        cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (99, 99), 30)
+        return True
+    def cancel(self): print("cancelled")
+    def close(self): pass
+
+from threading import Event
+started = Event()
+source = Ahead(Busy())
+source.open()
+started.wait(30)
+"""
+
+
+def test_a_program_may_end_while_frames_are_read():
+    done = subprocess.run([sys.executable, "-c", BUSY], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "cancelled\n", "")
+
+
+def test_nothing_of_a_closed_source_is_kept_until_the_program_ends():
+    source = Ahead(Numbers(5))
+    source.open()
+    source.close()
+    kept = weakref.ref(source)
+    del source
+    assert kept() is None

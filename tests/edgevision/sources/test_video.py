@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 
 import cv2
 import numpy as np
@@ -110,7 +111,6 @@ def test_a_picture_size_that_changes_midway_gets_a_new_buffer(tmp_path):
     if not shutil.which("ffmpeg"):
         pytest.skip("needs ffmpeg to join two H.264 streams")
     # Annex B streams may be joined byte by byte; each part brings its own size.
-    import subprocess
 
     parts = []
     for size in ("64x48", "96x64"):
@@ -148,3 +148,69 @@ def test_opencv_agrees_on_the_first_real_frame(test_data):
     _, wanted = cv2.VideoCapture(path).read()
     np.testing.assert_array_equal(frame.image, wanted)
     source.close()
+
+
+def test_times_are_the_container_s_where_the_rate_varies(tmp_path):
+    if not shutil.which("ffmpeg"):
+        pytest.skip("needs ffmpeg to write frames at uneven times")
+    path = tmp_path / "uneven.mp4"
+    kept = (0, 1, 2, 5, 9, 19)
+    chosen = "+".join(rf"eq(n\,{n})" for n in kept)
+    command = f"ffmpeg -loglevel error -f lavfi -t 2 -i testsrc=size=64x48:rate=10 -vf select={chosen} -fps_mode vfr"
+    done = subprocess.run(
+        [*command.split(), "-c:v", "mpeg4", path], capture_output=True, timeout=60
+    )
+    if b"fps_mode" in done.stderr:
+        pytest.skip("this ffmpeg is too old")
+    source = VideoSource(str(path))
+    source.open()
+    assert [round(f.pts_s, 3) for f in read_all(source)] == [n / 10 for n in kept]
+    source.close()
+
+
+class Timeless:
+    """A capture whose container tells no times."""
+
+    def __init__(self, times):
+        self.times, self.now = list(times), 0.0
+
+    def get(self, key):
+        return self.now if key == cv2.CAP_PROP_POS_MSEC else 0.0
+
+    def grab(self):
+        self.now = self.times.pop(0)
+        return True
+
+    def read(self, into=None):
+        self.grab()
+        return True, np.zeros((2, 2, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("told_ms", "fps", "times"),
+    [
+        ([0, 0, 0], 10, [0, 0.1, 0.2]),  # none at all
+        ([0, 100, 0, 0], 10, [0, 0.1, 0.2, 0.3]),  # none any more
+        ([-40, 0, 40], 25, [0, 0.04, 0.08]),  # begins before its own start
+        ([500, 600], 10, [0.5, 0.6]),  # begins later
+        ([0, 0], 0, [0, 0]),  # and no rate either
+    ],
+)
+def test_where_the_container_tells_no_time_it_is_the_rate_s(told_ms, fps, times):
+    source = VideoSource("x.avi")
+    source._capture, source._fps = Timeless(told_ms), fps
+    frame, found = Frame(), []
+    for _ in told_ms:
+        assert source.read(frame)
+        found.append(round(frame.pts_s, 6))
+    assert found == times
+
+
+def test_times_go_on_past_frames_that_are_skipped():
+    source = VideoSource("x.avi")
+    source._capture, source._fps = Timeless([0, 0, 0]), 10
+    frame = Frame()
+    assert source.skip()
+    assert source.skip()
+    assert source.read(frame)
+    assert (frame.index, round(frame.pts_s, 6)) == (2, 0.2)
