@@ -19,6 +19,8 @@ __all__ = ["bench"]
 
 #: The run was made, and its numbers must not be quoted.
 _INVALID = 3
+#: Of one configuration; more than that is a mistyped number.
+_MOST_RUNS = 1000
 #: Parameters that `edgevision.benchmarks.plan.Plan` takes, by its names.
 _PLAN = (
     "min_queries",
@@ -57,10 +59,18 @@ def _show_schema(ctx: click.Context, _param: click.Parameter, asked: bool) -> No
     help="Give up on one of several configurations that shows no sign of life for so long.",
 )
 @click.option(
+    "--runs",
+    type=click.IntRange(1, _MOST_RUNS),
+    default=1,
+    metavar="N",
+    help="Measure each configuration so often, each time in a process of its own: from 5 on compare knows how much "
+    "runs vary.",
+)
+@click.option(
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE.json",
-    help="Write the record (of several configurations: all of them) here.",
+    help="Write the record (of several configurations or runs: all of them) here.",
 )
 @click.option(
     "--report",
@@ -90,6 +100,7 @@ def bench(
     inference_only: bool,
     duration: float,
     timeout: float,
+    runs: int,
     output: Path | None,
     report: Path | None,
     resume: bool,
@@ -104,7 +115,8 @@ def bench(
             left out: the bundle's golden frames, from memory
 
     Several values of --precision, --variant, --backend, --compute, --batch, --size, --threads, --hint or
-    --scenario, joined by commas, are measured in all combinations, each in a process of its own.
+    --scenario, joined by commas, are measured in all combinations, each in a process of its own. With --runs 5 each
+    of them is measured five times, in rounds; the tables show the run in the middle, and edgevision compare takes all.
 
     A source that ends is opened again. A percentile that takes more frames is not shown.
     Ctrl-C ends the run; its record is marked INVALID.
@@ -124,18 +136,23 @@ def bench(
     if vs_asked(vs):
         if resume:
             raise click.UsageError("--vs cannot go on with an earlier run: leave --resume out")
+        if runs > 1:
+            raise click.UsageError(
+                "--runs is for runs apart from each other; --vs lets two take turns within one run, so that what runs "
+                "differ by hits both: leave --runs out, and give it a longer --duration"
+            )
         return bench_in_turns(
             model, source, plans, axes, options, vs, (output, report), force=force, as_json=as_json
         )
     if output is not None:
         claim(output, force=force)
     several = len(plans) > 1 or any(len(values or ()) > 1 for values in axes.values())
-    if report is None and not several:
+    if report is None and not several and runs == 1:
         single = {name: values[0] if values else None for name, values in axes.items()}
         return _bench_here(model, source, plans[0], {**single, **options}, output, force, as_json)
     from edgevision.benchmarks.matrix.call import Call, bench_matrix
 
-    call = Call(model, source, plans, axes, options, timeout, output, report, resume, force)
+    call = Call(model, source, plans, axes, options, timeout, output, report, resume, force, runs)
     return bench_matrix(call, as_json=as_json)
 
 
@@ -152,6 +169,7 @@ def _bench_here(
     from edgevision.benchmarks.record import json_text, write_record
     from edgevision.benchmarks.report.text import report_text
     from edgevision.benchmarks.run import benchmark
+    from edgevision.benchmarks.show import show
     from edgevision.preprocess import one_thread
     from edgevision.progress import Progress
     from edgevision.signals import Stop
@@ -161,11 +179,14 @@ def _bench_here(
         record = benchmark(
             model, source, plan, stop, tell=lambda part: _tell(progress, part), **options
         )
-    # Shown first: a record that cannot be written must not take the numbers with it.
-    click.echo(json_text(record) if as_json else report_text(record), nl=not as_json)
+    try:
+        # Shown first: a record that cannot be written must not take the numbers with it …
+        show(json_text(record) if as_json else report_text(record), end=not as_json)
+    finally:  # … nor a stdout that cannot be written the record.
+        if output is not None:
+            write_record(record, output, force=force)
     if output is not None:
-        write_record(record, output, force=force)
-        click.echo(f"\nwritten: {output}", err=as_json)
+        show(f"\nwritten: {output}", err=as_json)
     return stop.exit_code or (0 if record.valid else _INVALID)
 
 

@@ -81,7 +81,7 @@ def read_environment(root: Path = _ROOT) -> dict[str, Any]:
             "max_mhz": _mhz(per_core(root, "scaling_max_freq")),
             "boost": _boost(root),
         },
-        "memory_mb": device.memory_mb(),
+        "memory_mb": _megabytes(device.memory_mb()),
         "board": read(root / "proc/device-tree/model"),
         "jetson": _jetson(root),
         "nvidia_driver": read(root / "sys/module/nvidia/version"),
@@ -100,8 +100,13 @@ def read_state(root: Path = _ROOT) -> dict[str, Any]:
         "clock_mhz": _mhz(per_core(root, "scaling_cur_freq")),
         "temperature_c": temperatures(root),
         "throttled": _throttled(root),
-        "memory_available_mb": meminfo(root).get("MemAvailable"),
+        "memory_available_mb": _megabytes(meminfo(root).get("MemAvailable")),
     }
+
+
+def _megabytes(mebibytes: int | None) -> int | None:
+    """MB of 10^6 bytes, as in all of a record."""
+    return None if mebibytes is None else round(mebibytes * 2**20 / 1e6)
 
 
 def _mhz(texts: Iterable[str] | None) -> list[int] | None:

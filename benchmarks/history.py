@@ -5,14 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgevision.errors import OutputError
 
-__all__ = ["History", "append_record", "latest", "read_history"]
+__all__ = ["History", "append_record", "by_configuration", "read_history"]
 
 _HINT = "make room, or choose another place"
 
@@ -81,12 +81,12 @@ def append_record(path: Path, record: Mapping[str, Any]) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror}", hint=_HINT) from error
 
 
-def latest(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The last record of each configuration of each model on each source, in the order of the first."""
-    found: dict[str, dict[str, Any]] = {}
+def by_configuration(records: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The records of each configuration of each model on each source, in the order of the first."""
+    found: dict[str, list[dict[str, Any]]] = {}
     for record in records:
         told = (record["bundle"].get("name"), record.get("instance"), record["source"].get("uri"))
-        found[json.dumps(told, sort_keys=True)] = record
+        found.setdefault(json.dumps(told, sort_keys=True), []).append(record)
     return list(found.values())
 
 

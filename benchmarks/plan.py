@@ -25,6 +25,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 _PERCENTILE = {"multi-stream": 0.99, "server": 0.99}
 #: Enough queries for that percentile; for p99 with one overrun.
 _MIN_QUERIES = {"multi-stream": 662, "server": 662}
+_LONGEST_S = 1e7
 _RANGES = {
     "samples_per_query": (1, 4096),
     "target_qps": (1e-3, 1e6),
@@ -94,11 +95,11 @@ class Plan:
             raise UsageError(
                 f"there is no scenario {self.scenario!r}", expected=", ".join(SCENARIO_NAMES)
             )
-        if not (math.isfinite(self.duration_s) and self.duration_s >= 0):
+        if not 0 <= self.duration_s <= _LONGEST_S:
             raise UsageError(
                 "a run cannot last that long",
                 received=f"--duration {self.duration_s}",
-                expected="seconds: a finite number, 0 or more",
+                expected=f"seconds: 0 to {_LONGEST_S:g}, which is four months",
             )
         if self.min_queries < 1 or self.warmup < 0 or self.percentile not in LEAST_SAMPLES:
             raise UsageError(f"this plan cannot be run: {self}", expected="at least one query")

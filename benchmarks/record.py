@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from edgevision.errors import OutputError
 from edgevision.percentiles import summary_ms
 from edgevision.sinks import claim
+from edgevision.whole_file import write_whole
 
 __all__ = [
     "SCHEMA",
@@ -33,6 +33,8 @@ SCHEMA = 1
 STATUSES = ("ok", "failed", "crashed", "out-of-memory", "timed-out", "interrupted")
 #: Lists of samples, which are written on one line each.
 _RAW = ("samples_ns", "begins_ns", "stages_ns", "warmup_ns", "timeline")
+#: A list of numbers over several lines; no string of JSON has a line's end in it.
+_NUMBERS = re.compile(r"\[\n[-+.\deE,\s]+\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class Record:
         flags: What to know before quoting it: ``kind`` and ``text``.
         interleaved: Of a run whose blocks took turns with another model's: ``run``, the same in both
             records, ``side`` and how they took turns; None for a run alone.
+        repetition: Of one of several runs of the same thing: its ``number``, from 1, and how many it is ``of``; None
+            for one that was asked for alone.
         floor: What this machine would need at the least; None if nobody worked it out.
         accuracy: What was proven of this variant, engine and precision when the bundle was made:
             ``metric``, ``value``, ``reference``, ``samples``, ``verdict``; None if nothing was.
@@ -130,6 +134,7 @@ class Record:
     floor: Mapping[str, Any] | None = None
     accuracy: Mapping[str, Any] | None = None
     interleaved: Mapping[str, Any] | None = None
+    repetition: Mapping[str, int] | None = None
 
     @property
     def queries(self) -> int:
@@ -197,6 +202,7 @@ class Record:
             "floor": _table(self.floor),
             "accuracy": _table(self.accuracy),
             "interleaved": _table(self.interleaved),
+            "repetition": _table(self.repetition),
             "flags": [dict(flag) for flag in self.flags],
             "environment": dict(self.environment),
             "timeline": _table(self.timeline),
@@ -224,7 +230,7 @@ def record_from_json(data: Mapping[str, Any]) -> Record:
 
 
 def json_text(record: Record) -> str:
-    """The record as text: indented for people, each list of samples on one line."""
+    """The record as text: indented for people, each list of numbers on one line."""
     return data_text(record.to_json())
 
 
@@ -236,6 +242,7 @@ def data_text(data: Mapping[str, Any]) -> str:
             text = json.dumps(value, separators=(",", ":"))
         else:
             text = json.dumps(value, indent=2, ensure_ascii=False).replace("\n", "\n  ")
+            text = _NUMBERS.sub(lambda found: "".join(found[0].split()), text)
         lines.append(f"  {json.dumps(key)}: {text}")
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
@@ -246,7 +253,7 @@ def write_record(record: Record, path: Path, *, force: bool = False) -> None:
 
 
 def write_text(text: str, path: Path, *, force: bool = False) -> None:
-    """Writes the whole text or nothing: a file beside it takes its place when it is complete.
+    """Writes the whole text or nothing.
 
     A link is followed; what is no plain file (a pipe, a device) is written to as it stands.
 
@@ -255,16 +262,12 @@ def write_text(text: str, path: Path, *, force: bool = False) -> None:
     """
     claim(path, force=force)
     place = path.resolve()
-    plain = place.is_file() or not place.exists()
-    draft = place.with_name(f".{place.name}.{os.getpid()}.tmp") if plain else place
     try:
-        draft.write_text(text, encoding="utf-8")
-        if plain:
-            draft.replace(place)
+        if place.is_file() or not place.exists():
+            write_whole(place, text.encode(), mode=0o644)
+        else:
+            place.write_text(text, encoding="utf-8")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            if plain:
-                draft.unlink(missing_ok=True)
         raise OutputError(
             f"{path} could not be written: {error.strerror}",
             hint="make room, or choose another place",

@@ -1,15 +1,22 @@
 """Runs that were made one after the other, or on different days: what their difference is worth.
 
 The interval comes from the stationary bootstrap of each run, and of the runs where there are several of the same thing.
-It knows what happened within the runs only, and a machine that drifts makes two runs of the same thing differ by more.
-So there is a noise floor beside it. From single runs it is guessed: twice the largest difference between the eighths of
-a run, of a far percentile between longer parts (twice was found by benchmarks/studies/compare_noise.py). Where there
-are five runs of the same thing, their own variation tells it: the level that varies most decides, as in Kalibera &
-Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013.
+It knows what happened within the runs only, and two runs of the same thing differ by more: each process lies in another
+place in memory, and meets another clock, temperature and neighbour. So there is a noise floor beside it.
+
+1. Of fewer than five runs of a side nobody knows by how much whole runs differ. So it is assumed that their levels vary
+   by `SPREAD`, and the floor is never below what that makes of the difference of two means
+   (benchmarks/studies/compare_runs.py). It is higher where the runs say so themselves: their range, or twice the
+   largest difference between the eighths of a run, of a far percentile between longer parts (twice was found by
+   benchmarks/studies/compare_noise.py).
+2. From five runs of the same thing on their own variation tells it: the level that varies most decides, as in Kalibera
+   & Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013. What all of them share shows in none of them, so the
+   floor is never below `_SHARED`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,7 +29,7 @@ from edgevision.benchmarks.compare.estimate import Estimate, interval
 from edgevision.benchmarks.compare.metrics import Metric, Pool
 from edgevision.benchmarks.compare.series import Series
 
-__all__ = ["RUNS_TELL", "estimate_apart"]
+__all__ = ["RUNS_TELL", "SPREAD", "assumed_floor", "estimate_apart"]
 
 _DRAWS = 1000
 _LEAST_DRAWS = 300
@@ -34,8 +41,16 @@ _PARTS = 8
 _LEAST_PARTS = 4
 #: By how much more two runs may differ than the parts of one.
 _WIDER = 2.0
-#: From so many runs of the same thing on, their own differences tell more than those within a run.
+#: From so many runs of the same thing on, their own differences tell more than what is assumed of them.
 RUNS_TELL = 5
+#: By so much the levels of whole runs are assumed to vary where too few of them tell: standard deviation of their
+#: logarithms.
+SPREAD = 0.04
+#: Standard deviations of a difference that chance exceeds less than three times in a hundred, which with several
+#: metrics is less than five.
+_USUAL = 2.2
+#: What runs that were made in a row have in common, such as the day; as large as what turns do not see.
+_SHARED = math.log(1.015)
 #: Student's t at 0.9975 for 4, 5, … degrees of freedom: 0.5 % for each of six metrics that mostly move together. Beyond
 #: the last one that of 30 is on the safe side.
 _STUDENT = (
@@ -128,7 +143,7 @@ class _Side:
         return mean
 
     def wander(self) -> NDArray[np.float64]:
-        """What few runs show: their range, or twice that of a run's parts."""
+        """What few runs show themselves: their range, or twice that of a run's parts."""
         within = np.max([run.wander() for run in self.runs], axis=0)
         wander: NDArray[np.float64] = np.maximum(self.range(), _WIDER * within)
         return wander
@@ -161,18 +176,24 @@ class _Side:
         return None
 
 
+def assumed_floor(base: int, new: int) -> float:
+    """The least noise floor of so many runs, where they are too few to tell it, as a logarithm."""
+    return _USUAL * SPREAD * math.sqrt(1 / base + 1 / new)
+
+
 def _floor(was: _Side, now: _Side) -> NDArray[np.float64]:
     """By how much the same thing would differ from itself, measured as these two were."""
     many = [side for side in (was, now) if len(side.runs) >= RUNS_TELL]
     if not many:
-        return np.maximum(was.wander(), now.wander())
+        assumed = np.full(len(was.metrics), assumed_floor(len(was.runs), len(now.runs)))
+        return np.max([assumed, was.wander(), now.wander()], axis=0)  # type: ignore[no-any-return]
     freedom = sum(len(side.runs) - 1 for side in many)
     pooled = sum(
         ((len(side.runs) - 1) * side.variance() for side in many), np.zeros(len(was.metrics))
     )
     student = _STUDENT[min(freedom, len(_STUDENT) + RUNS_TELL - 2) - RUNS_TELL + 1]
     apart = 1 / len(was.runs) + 1 / len(now.runs)
-    floor: NDArray[np.float64] = student * np.sqrt(pooled / freedom * apart)
+    floor = np.maximum(student * np.sqrt(pooled / freedom * apart), _SHARED)
     few = [side.range() for side in (was, now) if len(side.runs) < RUNS_TELL]
     return np.max([floor, *few], axis=0)  # type: ignore[no-any-return]
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from edgevision.benchmarks.compare.apart import RUNS_TELL
 from edgevision.benchmarks.compare.effect import cliffs_delta, delta_size, shift
 from edgevision.benchmarks.compare.estimate import Estimate
 from edgevision.benchmarks.compare.gate import Ruling
@@ -57,6 +59,13 @@ class Comparison:
         median = next(e for e in self.estimates if e.metric.percentile == 0.5)
         return next((word for word in ("slower", "faster") if word in told), median.verdict)
 
+    @property
+    def floor_from(self) -> str:
+        """Where the noise floor comes from: ``turns``, ``runs`` (enough of them), or ``assumed`` of too few."""
+        if self.block is not None:
+            return "turns"
+        return "runs" if max(len(self.base), len(self.new)) >= RUNS_TELL else "assumed"
+
     def effect(self) -> dict[str, Any]:
         """Size of the difference between single queries: ``cliffs_delta``, ``size`` and ``shift_ms``."""
         was, now = (
@@ -71,25 +80,36 @@ class Comparison:
         }
 
     def stages(self) -> dict[str, dict[str, float]]:
-        """Stage → median of both, ms; only of the latest record, and without a verdict."""
-        was, now = (side[-1].get("stages_ns") or {} for side in (self.base, self.new))
+        """Stage → median of both, ms, of all runs together; without a verdict."""
+        was, now = (_stages(side) for side in (self.base, self.new))
         return {
             stage: {
                 "base_p50_ms": round(float(np.median(was[stage])) / 1e6, 4),
                 "new_p50_ms": round(float(np.median(now[stage])) / 1e6, 4),
             }
             for stage in was
-            if was[stage] and now.get(stage) and (any(was[stage]) or any(now[stage]))
+            if stage in now and (was[stage].any() or now[stage].any())
         }
 
     def single_values(self) -> dict[str, dict[str, float]]:
-        """What each process has but once, of the latest record; without a verdict."""
-        was, now = self.base[-1], self.new[-1]
-        return {
-            key: {"base": was[key], "new": now[key]}
-            for key in _SINGLE
-            if was.get(key) is not None and now.get(key) is not None
-        }
+        """What each process has but once, the median of the runs; without a verdict."""
+        was, now = (_singles(side) for side in (self.base, self.new))
+        return {key: {"base": was[key], "new": now[key]} for key in was if key in now}
+
+
+def _stages(runs: Sequence[_Record]) -> dict[str, NDArray[np.float64]]:
+    """Stage → its times in all runs, ns, float64 ``(queries,)``; those that all runs have."""
+    told = [run.get("stages_ns") or {} for run in runs]
+    return {
+        stage: np.concatenate([np.asarray(one[stage], np.float64) for one in told])
+        for stage in told[-1]
+        if all(one.get(stage) for one in told)
+    }
+
+
+def _singles(runs: Sequence[_Record]) -> dict[str, float]:
+    found = {key: [run[key] for run in runs if run.get(key) is not None] for key in _SINGLE}
+    return {key: round(float(np.median(values)), 4) for key, values in found.items() if values}
 
 
 @dataclass(frozen=True, slots=True)

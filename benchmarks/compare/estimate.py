@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgevision.benchmarks.compare.metrics import Metric
 
-__all__ = ["CONFIDENCE", "Estimate", "interval"]
+__all__ = ["CONFIDENCE", "Estimate", "interval", "noise_text"]
 
 #: Of the intervals. Half a dozen metrics are looked at in each comparison, so 0.95 would cry wolf too often.
 CONFIDENCE = 0.99
@@ -62,6 +62,12 @@ class Estimate:
     def resolution(self) -> float:
         """The smallest change that would have been told from none, as a logarithm."""
         return max(self.floor, (self.high - self.low) / 2)
+
+
+def noise_text(log_ratio: float) -> str:
+    """How large noise is: ``±12.0 %``; where it doubles and halves, ``×5.3``."""
+    ratio = math.exp(log_ratio)
+    return f"±{100 * (ratio - 1):.1f} %" if ratio < 2 else f"×{ratio:,.1f}"
 
 
 def interval(draws: NDArray[np.float64]) -> NDArray[np.float64]:

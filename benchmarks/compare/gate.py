@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgevision.benchmarks.compare.estimate import Estimate
+from edgevision.benchmarks.compare.estimate import Estimate, noise_text
 from edgevision.benchmarks.compare.metrics import METRICS
 from edgevision.errors import UsageError
 
@@ -84,7 +84,11 @@ def judge(estimate: Estimate, limit: float) -> Ruling:
         return Ruling(metric.name, limit, "passed", f"better by {_range(estimate)}")
     if most <= bound:
         return Ruling(metric.name, limit, "passed", "within the bound")
-    reason = f"the interval is {_range(estimate)}, and noise alone makes {_percent(estimate.floor)}"
+    reason = (
+        f"the interval is {_range(estimate)}, and noise alone makes {noise_text(estimate.floor)}"
+    )
+    if estimate.floor >= bound:
+        reason += ", more than the bound"
     return Ruling(metric.name, limit, "cannot tell", reason)
 
 
@@ -97,10 +101,6 @@ def judge_all(estimates: list[Estimate], limits: Mapping[str, float]) -> list[Ru
 def _range(estimate: Estimate) -> str:
     ends = (100 * math.expm1(end) for end in (estimate.low, estimate.high))
     return " to ".join(f"{end:+.1f} %".replace("-", "−") for end in ends)
-
-
-def _percent(log_ratio: float) -> str:
-    return f"±{100 * math.expm1(log_ratio):.1f} %"
 
 
 def _wrong(part: str, expected: str) -> UsageError:

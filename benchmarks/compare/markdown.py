@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from edgevision.benchmarks.compare.comparison import Comparison, Report
-from edgevision.benchmarks.compare.estimate import CONFIDENCE, Estimate
+from edgevision.benchmarks.compare.estimate import CONFIDENCE, Estimate, noise_text
 from edgevision.benchmarks.compare.text import facts, percent, shown
 from edgevision.text import markdown
 
@@ -58,7 +56,7 @@ def _change(estimate: Estimate) -> str:
     if estimate.change is None:
         return "—"
     if estimate.verdict == "no difference":
-        return f"within ±{100 * math.expm1(estimate.resolution):.1f} %"
+        return f"within {noise_text(estimate.resolution)}"
     return f"**{percent(estimate.change)}**"
 
 
@@ -85,7 +83,7 @@ def _row(estimate: Estimate) -> str:
     ]
     told = estimate.change is not None
     ends = f"{percent(estimate.low)} … {percent(estimate.high)}" if told else "—"
-    floor = f"±{100 * math.expm1(estimate.floor):.1f} %" if told else "—"
+    floor = noise_text(estimate.floor) if told else "—"
     cells = [
         f"{metric.name} {metric.unit}",
         *values,

@@ -40,6 +40,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "verdict": comparison.verdict,
         "method": "apart" if comparison.block is None else "interleaved",
         "block_queries": comparison.block,
+        "noise_floor_from": comparison.floor_from,
         "base": _side(comparison.base),
         "new": _side(comparison.new),
         "metrics": {e.metric.name: _metric(e) for e in comparison.estimates},

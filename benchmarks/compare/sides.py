@@ -113,7 +113,7 @@ def _compared(
     else:
         runs = [[was], [now]]
         estimates = estimate_interleaved(Series.of(was), Series.of(now), turns, metrics, rng)
-    said = [_notes(was, len(base) - len(runs[0])), _notes(now, len(new) - len(runs[1]))]
+    said = [_notes(base, runs[0]), _notes(new, runs[1])]
     notes = [f"both: {note}" for note in said[0] if note in said[1]]
     for name, own, others in (("base", said[0], said[1]), ("new", said[1], said[0])):
         notes += [f"{name}: {note}" for note in own if note not in others]
@@ -151,13 +151,31 @@ def _same_thing(record: _Record, last: _Record) -> bool:
     )
 
 
-def _notes(record: _Record, left_out: int) -> list[str]:
-    """What to know of one side."""
-    notes = [] if record.get("valid") else [f"INVALID: {record.get('invalid_reason')}"]
-    notes += [str(f.get("text")) for f in record.get("flags") or () if isinstance(f, Mapping)]
-    if left_out:
-        notes.append(f"older records of something else left out: {left_out}")
+def _notes(records: Sequence[_Record], runs: Sequence[_Record]) -> list[str]:
+    """What to know of one side: of all its records, and of those that count."""
+    last = runs[-1]
+    notes = [] if last.get("valid") else [f"INVALID: {last.get('invalid_reason')}"]
+    notes += _flags(runs)
+    left_out = [record for record in records if not any(record is run for run in runs)]
+    invalid = sum(not record.get("valid") for record in left_out)
+    if invalid:
+        notes.append(f"records left out, being INVALID: {invalid}")
+    if len(left_out) > invalid:
+        notes.append(f"older records of something else left out: {len(left_out) - invalid}")
     return notes
+
+
+def _flags(runs: Sequence[_Record]) -> list[str]:
+    """The text of each kind of flag, of the latest run that has it; and how many have it."""
+    found: dict[str, list[str]] = {}
+    for run in reversed(runs):
+        flags = [flag for flag in run.get("flags") or () if isinstance(flag, Mapping)]
+        for kind, text in {str(flag.get("kind")): str(flag.get("text")) for flag in flags}.items():
+            found.setdefault(kind, []).append(text)
+    return [
+        texts[0] if len(runs) == 1 else f"{texts[0]} (such in {len(texts)} of {len(runs)} runs)"
+        for texts in found.values()
+    ]
 
 
 def _refusal(refused: Sequence[Difference]) -> DataError:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from edgevision.benchmarks.compare.apart import RUNS_TELL
+from edgevision.benchmarks.compare.apart import RUNS_TELL, SPREAD, assumed_floor
 from edgevision.benchmarks.compare.comparison import Comparison, Report
-from edgevision.benchmarks.compare.estimate import CONFIDENCE, Estimate
-from edgevision.text import counted, printable
+from edgevision.benchmarks.compare.estimate import CONFIDENCE, Estimate, noise_text
+from edgevision.benchmarks.terminal import named, wrapped
+from edgevision.text import counted
 
-__all__ = ["facts", "percent", "report_text", "shown"]
+__all__ = ["facts", "headline", "percent", "report_text", "shown"]
 
-_WIDTH = 100
+_row = partial(named, column=16)
 _INTERVAL = f"{100 * CONFIDENCE:.0f} % interval"
 
 
@@ -43,6 +44,7 @@ def facts(report: Report, comparison: Comparison) -> list[tuple[str, str]]:
         ("new", _side(report.new, comparison.new)),
     ]
     lines.append(("how", _how(comparison)))
+    lines += [("noise floor", text) for text in _floor(comparison)]
     effect = comparison.effect()
     size = f"Cliff's delta {_signed(effect['cliffs_delta'], 2)} ({effect['size']})"
     lines.append(("single queries", f"typically {_signed(effect['shift_ms'], 3)} ms; {size}"))
@@ -56,6 +58,15 @@ def facts(report: Report, comparison: Comparison) -> list[tuple[str, str]]:
     return lines + [("note", note) for note in comparison.notes]
 
 
+def headline(comparison: Comparison) -> str:
+    """The verdict; where there is no difference, also from where on one of the median would have been seen."""
+    verdict = comparison.verdict.upper()
+    median = next(e for e in comparison.estimates if e.metric.percentile == 0.5)
+    if comparison.verdict != "no difference" or median.change is None:
+        return verdict
+    return f"{verdict} (p50: none beyond {noise_text(median.resolution)})"
+
+
 def percent(log_ratio: float | None, digits: int = 1) -> str:
     """``+5.0 %``; a dash for nothing."""
     if log_ratio is None or math.isnan(log_ratio):
@@ -64,7 +75,7 @@ def percent(log_ratio: float | None, digits: int = 1) -> str:
 
 
 def _comparison(report: Report, comparison: Comparison) -> list[str]:
-    lines = [*_wrapped(f"{comparison.title} · {comparison.verdict.upper()}"), ""]
+    lines = [*wrapped(f"{comparison.title} · {headline(comparison)}"), ""]
     head = (
         f"{'':<14}{'base':>12}{'new':>12}{'change':>10}{_INTERVAL:>22}{'noise floor':>14}  verdict"
     )
@@ -82,7 +93,7 @@ def _estimate(estimate: Estimate) -> str:
     values = "".join(f"{_value(value):>12}" for value in (estimate.base, estimate.new))
     told = estimate.change is not None
     ends = f"{percent(estimate.low)} … {percent(estimate.high)}" if told else "—"
-    floor = f"±{100 * math.expm1(estimate.floor):.1f} %" if told else "—"
+    floor = noise_text(estimate.floor) if told else "—"
     name = f"{estimate.metric.name} {estimate.metric.unit}"
     return (
         f"{name:<14}{values}{percent(estimate.change):>10}{ends:>22}{floor:>14}  {estimate.verdict}"
@@ -100,15 +111,31 @@ def _stages(comparison: Comparison) -> list[str]:
 
 def _how(comparison: Comparison) -> str:
     if comparison.block is None:
-        apart = "runs apart from each other"
-        if max(len(comparison.base), len(comparison.new)) >= RUNS_TELL:
-            return apart
-        return f"{apart}; how much runs vary is a guess, {RUNS_TELL} of one side or --vs would tell"
+        return "runs apart from each other"
     pairs = (
         min(len(side[-1]["samples_ns"]) for side in (comparison.base, comparison.new))
         // comparison.block
     )
     return f"blocks of {comparison.block} {'query' if comparison.block == 1 else 'queries'} took turns, {pairs:,} pairs"
+
+
+def _floor(comparison: Comparison) -> list[str]:
+    """Where the floor of runs apart comes from, and how to get a finer one."""
+    counts = len(comparison.base), len(comparison.new)
+    if comparison.floor_from == "turns":
+        return []
+    if comparison.floor_from == "runs":
+        return [
+            f"from how much runs of one side differ among themselves: {counts[0]} of the base, {counts[1]} of the new"
+        ]
+    least = assumed_floor(*counts)
+    wander = any(e.change is not None and e.floor > least * 1.001 for e in comparison.estimates)
+    assumed = f"{100 * SPREAD:g} %, so that up to {noise_text(least)} may be noise"
+    more = "; more where these runs wandered more themselves" if wander else ""
+    return [
+        f"with so few runs nobody knows how much they vary here. They are taken to vary by {assumed}{more}",
+        f"for a finer one: edgevision bench --runs {RUNS_TELL} of both, or --vs, which takes turns",
+    ]
 
 
 def _side(name: str, records: Sequence[Mapping[str, Any]]) -> str:
@@ -127,17 +154,3 @@ def _value(value: float | None) -> str:
 
 def _signed(value: float, digits: int) -> str:
     return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
-
-
-def _row(name: str, text: str) -> list[str]:
-    return _wrapped(text, f"{name:<16}") or [name]
-
-
-def _wrapped(text: str, first: str = "") -> list[str]:
-    return textwrap.wrap(
-        printable(text, 600),
-        _WIDTH,
-        initial_indent=first,
-        subsequent_indent=" " * (len(first) or 4),
-        break_on_hyphens=False,
-    )

@@ -29,6 +29,7 @@ from edgevision.benchmarks.record import Record, json_text, write_text
 from edgevision.benchmarks.run import ending, peak_rss_mb, record_of
 from edgevision.benchmarks.sampling.sampler import Sampler, interval_for
 from edgevision.benchmarks.scenarios.measurement import MakeSource, Measurement, Tell
+from edgevision.benchmarks.show import show
 from edgevision.benchmarks.terms import StopSign
 from edgevision.errors import OutputError, UsageError
 from edgevision.model import Model, open_model
@@ -105,7 +106,7 @@ def bench_vs(duel: Duel, *, as_json: bool = False) -> int:
         json.dumps(report_json(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     )
     # Shown first: a file that cannot be written must not take the numbers with it.
-    click.echo(comparison if as_json else report_text(report), nl=not as_json)
+    show(comparison if as_json else report_text(report), end=not as_json)
     _write(duel, [*texts, comparison, report_markdown(report)], as_json=as_json)
     return stop.exit_code or _status(records, report)
 
@@ -211,7 +212,7 @@ def _write(duel: Duel, texts: Sequence[str], *, as_json: bool) -> None:
         write_text(texts[_FILES.index("compare.json")], duel.output, force=duel.force)
         places.append(duel.output)
     for place in places:
-        click.echo(f"written: {place}", err=as_json)
+        show(f"written: {place}", err=as_json)
 
 
 def _status(records: Sequence[Record], report: Report) -> int:

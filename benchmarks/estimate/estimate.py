@@ -181,4 +181,4 @@ def _row(timed: TimedLayer, total: float) -> dict[str, Any]:
 
 
 def _ms(seconds: float) -> float:
-    return round(seconds * 1e3, 6)
+    return round(seconds * 1e3, 9)

@@ -195,6 +195,9 @@ def _rates(target: Target, mode: targets.Mode, *, dla: bool) -> dict[str, Rate]:
     if halves and half * _NEARLY > known.get("fp16", half):
         note = "half of int8's rate: sums in float16; the published rate is of sums in float32"
         rates["fp16"] = Rate(half, note)
+        if "fp32" not in known:
+            tf32 = rates["fp32"].flops_per_s
+            rates["fp32"] = Rate(tf32, "TF32, half of float16's published rate")
     for precision in PRECISIONS:
         if precision not in rates and (precision != "int8" or target.int8):
             rates[precision] = Rate(None, "no rate is published: bytes alone are counted")

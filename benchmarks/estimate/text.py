@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
+from functools import partial
 
 from edgevision.benchmarks.estimate.estimate import Estimate
+from edgevision.benchmarks.estimate.layers import AS_WRITTEN
 from edgevision.benchmarks.estimate.roofline import Floor, TimedLayer
+from edgevision.benchmarks.terminal import WIDTH, named, wrapped
 from edgevision.text import counted, printable, size_text
 
 __all__ = ["estimate_text"]
 
-_WIDTH = 100
+_row = partial(named, column=13)
 _ASSUMED = (
     "Least times: every layer at the peak rate, or its bytes at the peak bandwidth, whichever is longer; "
     "activations and additions are done along with what comes before. Nothing real reaches that. "
@@ -53,8 +55,8 @@ def _floors(found: Estimate) -> list[str]:
             _ms(floor.seconds),
             _ms(floor.compute_s) if rate is not None or not floor.work.flops else "—",
             _ms(floor.memory_s),
-            floor.bound,
-            f"{found.batch / floor.seconds:,.0f}" if floor.seconds else "—",
+            floor.bound if floor.seconds else "—",
+            _rate(found.batch / floor.seconds) if floor.seconds else "—",
             "—" if rate is None else f"{rate / 1e12:.3g}",
         )
         lines.append(_cells(cells, widths))
@@ -67,7 +69,7 @@ def _memory(found: Estimate) -> list[str]:
         need = found.memory(name)
         part, sizes = need["part_of_device"], ("weights_bytes", "activations_bytes", "total_bytes")
         weights, activations, total = (size_text(need[key]) for key in sizes)
-        share = "" if part is None else f"   {100 * part:.1f} % of the device's"
+        share = "" if part is None else f"   {_part_of_device(part)}"
         lines.append(f"{name:<12}{weights:>12}{activations:>14}{total:>12}{share}")
     return lines
 
@@ -75,10 +77,11 @@ def _memory(found: Estimate) -> list[str]:
 def _layers(found: Estimate, top: int) -> list[str]:
     floor = found.chosen
     memory = len(floor.memory_bound)
-    which = f"in {floor.precision}, mode {printable(floor.mode)}"
+    how = "as written" if floor.precision == AS_WRITTEN else f"in {floor.precision}"
+    which = f"{how}, mode {printable(floor.mode)}"
     slow = f"{memory} bound by memory ({_part(floor)} of the time)"
     lines = [f"{counted(len(floor.layers), 'layer')} {which}: {slow}"]
-    if not top:
+    if not top or not floor.layers:
         return lines
     widths = (9, 8, 9, 9, 9, 12)
     titles = ("ms", "share", "bound by", "MFLOP", "MB", "FLOP/byte")
@@ -103,11 +106,11 @@ def _layer(timed: TimedLayer, floor: Floor, widths: tuple[int, ...]) -> str:
     fused = "".join(f"+{op}" for op in layer.fused[:2]) + ("+…" if len(layer.fused) > 2 else "")
     shape = "" if layer.shape is None else f" {_dims(layer.shape)}"
     row = "".join(f" {c:>{w - 1}}" for c, w in zip(cells, widths, strict=True))
-    return f"{row}  {printable(f'{layer.op}{fused}{shape} {layer.name}', _WIDTH - len(row) - 2)}"
+    return f"{row}  {printable(f'{layer.op}{fused}{shape} {layer.name}', WIDTH - len(row) - 2)}"
 
 
 def _notes(found: Estimate) -> list[str]:
-    lines = _wrapped(_ASSUMED, "")
+    lines = wrapped(_ASSUMED, hang=0)
     for precision, note in _rate_notes(found):
         lines += _row(f"{precision} rate", note)
     unknown = Counter(found.chosen.work.unknown)
@@ -138,7 +141,25 @@ def _dims(shape: tuple[int, ...]) -> str:
 
 
 def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:,.3f}"
+    """Milliseconds to the microsecond; what is less, but not nothing, says so."""
+    ms = seconds * 1e3
+    if 0 < ms < 0.0005:
+        return "<0.001"
+    return f"{ms:,.0f}" if ms >= 10_000 else f"{ms:,.3f}"
+
+
+def _rate(a_second: float) -> str:
+    """Whole ones where there are many; a floor below a microsecond says nothing of pictures a second."""
+    if a_second >= 1e6:
+        return "> 1 million"
+    return f"{a_second:,.0f}" if a_second >= 100 else f"{a_second:.3g}"
+
+
+def _part_of_device(part: float) -> str:
+    """How much of a device's memory that is; 1 is all of it."""
+    if part > 1:
+        return f"more than the device has: {part:,.1f} times as much"
+    return f"{'less than 0.1' if part < 0.001 else f'{100 * part:.1f}'} % of the device's"
 
 
 def _count(value: float) -> str:
@@ -147,17 +168,3 @@ def _count(value: float) -> str:
             return f"{value:.3g} {unit}"
         value /= 1000
     return f"{value:.3g} T"
-
-
-def _row(name: str, text: str) -> list[str]:
-    return _wrapped(text, f"{name:<13}") or [name]
-
-
-def _wrapped(text: str, first: str) -> list[str]:
-    return textwrap.wrap(
-        printable(text, 600),
-        _WIDTH,
-        initial_indent=first,
-        subsequent_indent=" " * len(first),
-        break_on_hyphens=False,
-    )

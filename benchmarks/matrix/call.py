@@ -10,16 +10,18 @@ from typing import Any
 
 import click
 
-from edgevision.benchmarks.history import latest, read_history
+from edgevision.benchmarks.history import by_configuration, read_history
 from edgevision.benchmarks.matrix.expand import Resolved, combinations
 from edgevision.benchmarks.matrix.failure import error_from
 from edgevision.benchmarks.matrix.runs import Job, resolve, run_matrix
 from edgevision.benchmarks.plan import Plan
 from edgevision.benchmarks.record import data_text, record_from_json, write_text
+from edgevision.benchmarks.repeated import latest_runs, middle, number_text, told_of_runs
 from edgevision.benchmarks.report.folder import JOURNAL, claim_folder, write_reports
 from edgevision.benchmarks.report.rows import verdict
 from edgevision.benchmarks.report.table import table_text
 from edgevision.benchmarks.report.text import report_text
+from edgevision.benchmarks.show import show
 from edgevision.errors import UsageError
 from edgevision.progress import Progress
 from edgevision.signals import Stop
@@ -46,6 +48,7 @@ class Call:
         report: Folder of the reports, likewise.
         resume: Whether what that folder holds of this call is not run again.
         force: Whether ``output`` may be overwritten.
+        runs: How often each configuration is measured.
     """
 
     model: Path
@@ -58,6 +61,7 @@ class Call:
     report: Path | None = None
     resume: bool = False
     force: bool = False
+    runs: int = 1
 
 
 def bench_matrix(call: Call, *, as_json: bool = False) -> int:
@@ -67,7 +71,9 @@ def bench_matrix(call: Call, *, as_json: bool = False) -> int:
         EdgevisionError: Nothing can be run, or the only configuration there is failed.
     """
     journal = None if call.report is None else call.report / JOURNAL
-    job = Job(call.model, call.source, call.options, call.silence_s, journal, call.resume)
+    job = Job(
+        call.model, call.source, call.options, call.silence_s, journal, call.resume, call.runs
+    )
     wanted = combinations(call.axes, call.plans)
     with Stop() as stop, Progress(quiet=as_json) as progress:
         resolved = resolve(job, wanted, stop)
@@ -78,6 +84,8 @@ def bench_matrix(call: Call, *, as_json: bool = False) -> int:
     skipped = [(str(one), error["problem"]) for one, error in resolved.skipped]
     if records:
         _show(call, resolved, records, skipped, as_json=as_json, several=len(wanted) > 1)
+        if call.report is not None:
+            _write_reports(call.report, skipped, as_json=as_json)
     if call.report is not None and stop.number:
         click.echo("interrupted: --resume goes on from here", err=True)
     if len(wanted) == 1 and records and records[0]["error"] and not stop.number:
@@ -103,7 +111,8 @@ def _teller(progress: Progress) -> Any:
         fps = record["throughput_fps"]
         told = f"{fps:,.1f} frames/s, " if fps is not None else ""
         where = " (was there)" if before else ""
-        progress.say(f"{number}/{total} {_named(record)}: {told}{verdict(record)}{where}")
+        name = f"{_named(record)}{number_text(record)}"
+        progress.say(f"{number}/{total} {name}: {told}{verdict(record)}{where}")
 
     return tell
 
@@ -124,22 +133,36 @@ def _show(
     several: bool,
 ) -> None:
     # Shown first: files that cannot be written must not take the numbers with them.
-    text = _document(resolved, records) if several else data_text(records[0])
+    all_of_them = several or call.runs > 1
+    text = _document(resolved, records) if all_of_them else data_text(records[0])
     if as_json:
-        click.echo(text, nl=False)
+        show(text, end=False)
     elif several:
-        click.echo(table_text(records, skipped))
+        show(table_text([middle(runs) for runs in by_configuration(records)], skipped))
     else:
-        click.echo(report_text(record_from_json(records[0])))
-    written = [] if call.output is None else [call.output]
+        shown = middle(records)
+        show(report_text(record_from_json(shown)))
+        for line in told_of_runs(shown):
+            show(printable(line, 600))
     if call.output is not None:
         write_text(text, call.output, force=call.force)
-    if call.report is not None:
-        history = latest(read_history(call.report / JOURNAL).records)
-        models = ", ".join(dict.fromkeys(str(one["bundle"]["name"]) for one in history))
-        written += write_reports(call.report, history, f"Benchmark of {models}", skipped)
-    for place in written:
-        click.echo(f"written: {place}", err=as_json)
+        show(f"written: {call.output}", err=as_json)
+
+
+def _write_reports(folder: Path, skipped: Sequence[tuple[str, str]], *, as_json: bool) -> None:
+    """From the latest runs of each configuration in the folder's history."""
+    history = read_history(folder / JOURNAL).records
+    runs = [latest_runs(records) for records in by_configuration(history)]
+    rows = [middle(records) for records in runs]
+    models = ", ".join(dict.fromkeys(str(row["bundle"]["name"]) for row in rows))
+    kept = {
+        id(record): {**record, "runs": row.get("runs")}
+        for row, records in zip(rows, runs, strict=True)
+        for record in records
+    }
+    all_runs = [kept[id(record)] for record in history if id(record) in kept]
+    for place in write_reports(folder, rows, f"Benchmark of {models}", skipped, all_runs):
+        show(f"written: {place}", err=as_json)
 
 
 def _document(resolved: Resolved, records: Sequence[dict[str, Any]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,14 +47,23 @@ def error_data(error: BaseException) -> dict[str, str]:
         return {
             "kind": type(error).__name__,
             "problem": f"{type(error).__name__}: {error}",
-            "received": "",
+            "received": _where(error),
             "expected": "",
-            "hint": "this is a fault of edgevision or of a plug-in; 'words' shows where",
+            "hint": "this is a fault of edgevision or of a plug-in: please report it",
         }
     parts = {
         name: str(getattr(known, name)) for name in ("problem", "received", "expected", "hint")
     }
     return {"kind": type(known).__name__, **parts}
+
+
+def _where(error: BaseException) -> str:
+    """The line that raised it, and the function; without the folders, which say where somebody's home is."""
+    calls = traceback.extract_tb(error.__traceback__)
+    if not calls:
+        return ""
+    last = calls[-1]
+    return f"raised in {Path(last.filename).name}, line {last.lineno}, in {last.name}"
 
 
 def error_from(data: Mapping[str, str]) -> EdgevisionError:

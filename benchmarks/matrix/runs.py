@@ -1,4 +1,10 @@
-"""Measures instances one after another, each in a process of its own; what becomes of each is a record."""
+"""Measures instances one after another, each in a process of its own; what becomes of each is a record.
+
+Several runs of each are made in rounds: every configuration once, then every one again, so that what changes meanwhile
+(the temperature, a neighbour) hits all of them, and shows in the runs of each. Every second round goes backwards: what
+only rises then hits nobody more than others. A run has a process of its own anyway, so nothing is loaded more often
+than if the runs of a configuration came one after the other.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +28,7 @@ from edgevision.benchmarks.terms import StopSign
 from edgevision.progress import Progress
 from edgevision.text import counted, redacted
 
-__all__ = ["Job", "measure_here", "resolve", "run_matrix"]
+__all__ = ["Job", "measure_here", "resolve", "rounds", "run_matrix"]
 
 
 #: What `--resume` does not measure again.
@@ -40,6 +46,7 @@ class Job:
         silence_s: A configuration that gives no sign of life for so long has timed out.
         journal: Where each record is added as soon as it is there; None is nowhere.
         resume: Whether what the journal holds is not measured again.
+        runs: How often each configuration is measured.
     """
 
     path: Path
@@ -48,6 +55,7 @@ class Job:
     silence_s: float = 300.0
     journal: Path | None = None
     resume: bool = False
+    runs: int = 1
 
 
 def resolve(job: Job, wanted: Sequence[Wanted], stop: StopSign) -> Resolved:
@@ -70,36 +78,51 @@ def run_matrix(
     progress: Progress,
     told: Callable[[int, int, Mapping[str, Any], bool], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """One record an instance, in order; when it is stopped, those there are.
+    """One record a run, in the order of the runs; when it is stopped, those there are.
+
+    A configuration that did not come to its end in one run is not run again: the same would most likely befall it, and
+    nothing that is made of its runs would stand.
 
     Args:
         job: What they have in common.
         resolved: The instances, with their plans.
-        stop: Ends it after the instance in hand, whose record is then marked as interrupted.
+        stop: Ends it after the run in hand, whose record is then marked as interrupted.
         progress: Told how far the whole is.
-        told: Called with each instance's number, how many there are, its record, and whether it was there before.
+        told: Called with each run's number, how many there are, its record, and whether it was there before.
 
     Raises:
         OutputError: The journal cannot be written.
     """
     there = _there_before(job)
     records: list[dict[str, Any]] = []
-    total = len(resolved.instances)
-    left = total - sum(_asked(job, resolved, pair) in there for pair in resolved.instances)
-    gauge = _Gauge(progress, left)
-    for number, pair in enumerate(resolved.instances, 1):
-        before = there.get(_asked(job, resolved, pair))
-        if before is None and stop.number:
+    turns = rounds(resolved.instances, job.runs)
+    had = [there.get(_asked(job, resolved, pair), [])[number - 1 :][:1] for number, pair in turns]
+    gauge = _Gauge(progress, len(resolved.instances), had.count([]))
+    ended: set[str] = set()
+    for place, ((number, pair), before) in enumerate(zip(turns, had, strict=True), 1):
+        if not before and stop.number:
             break
-        record = before or _measured(job, resolved, pair, stop, gauge)
-        if before is None:
-            gauge.next()
-            if job.journal is not None:
-                append_record(job.journal, record)
+        if pair[0].instance_id in ended:
+            gauge.next(0 if before else 1)
+            continue
+        record = before[0] if before else _run(job, resolved, pair, number, stop, gauge)
+        if record["status"] != "ok":
+            ended.add(pair[0].instance_id)
         records.append(record)
         if told is not None:
-            told(number, total, record, before is not None)
+            told(place, len(turns), record, bool(before))
     return records
+
+
+def rounds(
+    instances: Sequence[tuple[Instance, Plan]], runs: int
+) -> list[tuple[int, tuple[Instance, Plan]]]:
+    """Which run of which instance comes when: there and back, so often."""
+    return [
+        (number, pair)
+        for number in range(1, runs + 1)
+        for pair in (instances if number % 2 else reversed(instances))
+    ]
 
 
 def measure_here(
@@ -119,20 +142,40 @@ def measure_here(
 
 
 class _Gauge:
-    """How far the whole is, in percent of one instance each, so that the time left is that of all."""
+    """How far the whole is, in percent of one run each, so that the time left is that of all."""
 
-    def __init__(self, progress: Progress, instances: int) -> None:
-        self._progress, self._instances, self._done = progress, instances, 0
-        self._stage = f"measuring {counted(instances, 'configuration')}, percent"
+    def __init__(self, progress: Progress, instances: int, runs: int) -> None:
+        self._progress, self._runs, self._done = progress, runs, 0
+        what = counted(instances if runs > instances else runs, "configuration")
+        often = f" in {counted(runs, 'run')}" if runs > instances else ""
+        self._stage = f"measuring {what}{often}, percent"
 
     def __call__(self, part: float) -> None:
         done = 100 * self._done + min(99, int(100 * part))
-        self._progress(self._stage, done // self._instances, 100)
+        self._progress(self._stage, done // self._runs, 100)
 
-    def next(self) -> None:
-        self._done += 1
-        if self._done == self._instances:
+    def next(self, runs: int = 1) -> None:
+        self._done += runs
+        if self._done == self._runs:
             self._progress(self._stage, 100, 100)
+
+
+def _run(
+    job: Job,
+    resolved: Resolved,
+    pair: tuple[Instance, Plan],
+    number: int,
+    stop: StopSign,
+    gauge: _Gauge,
+) -> dict[str, Any]:
+    """Measures it, and adds its record to the journal."""
+    record = _measured(job, resolved, pair, stop, gauge)
+    if job.runs > 1:
+        record["repetition"] = {"number": number, "of": job.runs}
+    gauge.next()
+    if job.journal is not None:
+        append_record(job.journal, record)
+    return record
 
 
 def _measured(
@@ -218,21 +261,23 @@ def _asked(job: Job, resolved: Resolved, pair: tuple[Instance, Plan]) -> str:
     return request_id(instance.to_json(), plan, job.source, resolved.identity, job.choices)
 
 
-def _there_before(job: Job) -> dict[str, dict[str, Any]]:
-    """Records of the journal that answer what is asked, on this machine as it is; the last of each.
+def _there_before(job: Job) -> dict[str, list[dict[str, Any]]]:
+    """Records of the journal that answer what is asked, on this machine as it is; the last runs of each, oldest first.
 
     What refused or could not be found may be there by now, and costs little to be asked again.
     """
+    there: dict[str, list[dict[str, Any]]] = {}
     if not job.resume or job.journal is None:
-        return {}
+        return there
     now = read_environment()
-    return {
-        record["request_id"]: record
-        for record in read_history(job.journal).records
-        if record.get("request_id")
-        and record.get("status") in _RESULTS
-        and _same_machine(record["environment"], now)
-    }
+    for record in read_history(job.journal).records:
+        answers = record.get("request_id") and record.get("status") in _RESULTS
+        if answers and _same_machine(record["environment"], now):
+            runs = there.setdefault(record["request_id"], [])
+            if runs and runs[-1]["status"] != "ok":  # what came after it began anew
+                runs.clear()
+            runs.append(record)
+    return {asked: records[-job.runs :] for asked, records in there.items()}
 
 
 def _same_machine(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from clip import BITRATE, SCENE
 from measure import SCORE, Figures, interval
 from numpy.typing import NDArray
-from sides import REFERENCE, Engine, Side
+from sides import IOU, REFERENCE, Engine, Side
 
 from edgevision.metrics.agreement import DetectionAgreement
 
@@ -38,16 +38,16 @@ python benchmarks/peers/run.py FOLDER --rounds {rounds}
 {machine}, load average {load} after the rounds. {versions}.
 
 Clip: {frames} frames of `{scene}`, H.264, {bitrate}bit/s, no frame waiting for a
-later one, as a camera sends it. All use the thresholds 0.25 (score) and 0.7 (overlap) and write a line of JSON a
-frame, at once.
+later one, as a camera sends it. All use the thresholds {score:g} (score) and {iou:g} (overlap) and write a line of JSON
+a frame, at once.
 
 - **frames/s**: beside ultralytics' `predict(stream=True)`, from the first line being complete to the last: neither
   start nor exit. Ratios are of medians over {rounds} rounds, with a bootstrap 95 % interval.
 - **processor**: user and system time of all threads for a frame, over the same span. Beside other work on the machine
   it is steadier than frames/s.
 - **first result**: from the start of the process to the first line. **Peak**: most physical memory (VmHWM).
-- **F1**: detections against ultralytics', from a score of 0.25, same class, IoU of at least 0.5; compared before any
-  time is taken. Boxes of ultralytics' without area are left out.
+- **F1**: detections against ultralytics', from a score of {score:g}, same class, IoU of at least 0.5; compared before
+  any time is taken. Boxes of ultralytics' without area are left out.
 """
 
 
@@ -59,7 +59,7 @@ def page(
     about: Mapping[str, str | int],
 ) -> str:
     """Markdown."""
-    lines = [_HEAD.format(scene=SCENE, bitrate=BITRATE, **about)]
+    lines = [_HEAD.format(scene=SCENE, bitrate=BITRATE, score=SCORE, iou=IOU, **about)]
     lines += [
         "| | frames/s | × ultralytics | aim | processor, ms | first result, s | peak, MB | F1 |"
     ]
@@ -143,6 +143,3 @@ def _all(found: Sequence[Figures], figure: str) -> NDArray[np.float64]:
 
 def _met(met: bool) -> str:
     return "met" if met else "MISSED"
-
-
-assert SCORE == 0.25  # as the page says

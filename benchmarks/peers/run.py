@@ -47,6 +47,8 @@ def prepared(folder: Path, frames: int) -> Setting:
         tell("making the bundle with its int8 variant (edgevision demo) …")
         edgevision = str(Path(sys.executable).with_name("edgevision"))
         subprocess.run([edgevision, "demo", "-o", str(demo), "--force"], stdout=subprocess.DEVNULL)
+        if not (demo / "report.md").exists():
+            raise SystemExit("failed: edgevision demo")
     model = ROOT / "edgevision" / "assets" / "garments.onnx"
     return Setting(model, demo / "garments.evb", clip, folder / "bin" / "python", work)
 
@@ -96,6 +98,12 @@ def machine() -> str:
     return f"{next(named, platform.machine())}, {cores} cores"
 
 
+def _one_or_more(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError("1 or more")
+    return int(text)
+
+
 def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -105,14 +113,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("folder", type=Path, help="the environment of make_environment.sh")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--rounds", type=_one_or_more, default=7)
+    parser.add_argument("--cores", type=_one_or_more, default=2)
+    parser.add_argument("--frames", type=_one_or_more, default=300)
     parser.add_argument("--only", default="")
     parser.add_argument("--no-engine", action="store_true")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "peers.md")
     arguments = parser.parse_args()
     folder = arguments.folder.absolute()
+    if not (folder / "bin" / "python").exists():  # the bundle takes minutes: said before it is made
+        parser.error(
+            f"{folder} has no environment: sh benchmarks/peers/make_environment.sh makes it"
+        )
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
     os.environ.update(QUIET | {"YOLO_CONFIG_DIR": str(folder / "work")})
     setting = prepared(folder, arguments.frames)

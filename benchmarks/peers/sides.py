@@ -6,11 +6,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ENGINES", "REFERENCE", "THEIRS", "Engine", "Setting", "Side", "sides"]
+from measure import SCORE
+
+__all__ = ["ENGINES", "IOU", "REFERENCE", "THEIRS", "Engine", "Setting", "Side", "sides"]
 
 HERE = Path(__file__).resolve().parent
 REFERENCE = "ultralytics"
-SCORE, IOU = "0.25", "0.7"
+IOU = 0.7
 _BF16 = ("--backend", "openvino", "--compute", "bf16")
 _THROUGHPUT = ("--hint", "throughput")
 #: Name → script and options; the first two run in the environment made for them.
@@ -111,7 +113,7 @@ def _theirs(setting: Setting, name: str, script: str, options: tuple[str, ...]) 
     output = _output(setting, name)
     python = str(setting.python) if script in _ELSEWHERE else sys.executable
     paths = map(str, (HERE / script, setting.model, setting.clip, output))
-    return Side(name, [python, *paths, SCORE, IOU, *options], output)
+    return Side(name, [python, *paths, str(SCORE), str(IOU), *options], output)
 
 
 def _ours(
@@ -119,7 +121,8 @@ def _ours(
 ) -> Side:
     output = _output(setting, name)
     command = [str(Path(sys.executable).with_name("edgevision")), "run"]
-    command += [*map(str, (model, setting.clip, output)), "--force", "--score", SCORE, "--iou", IOU]
+    command += [*map(str, (model, setting.clip, output)), "--force"]
+    command += ["--score", str(SCORE), "--iou", str(IOU)]
     name = f"edgevision, {name}"
     return Side(name, [*command, *options], output, True, least, "int8" not in name)
 

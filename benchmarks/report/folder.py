@@ -8,6 +8,7 @@ from typing import Any
 
 from edgevision.benchmarks.report.comma import csv_text
 from edgevision.benchmarks.report.markdown import markdown_text
+from edgevision.benchmarks.report.rows import ranked
 from edgevision.errors import OutputError
 from edgevision.whole_file import write_whole
 
@@ -38,6 +39,7 @@ def write_reports(
     records: Sequence[Mapping[str, Any]],
     title: str,
     skipped: Sequence[tuple[str, str]] = (),
+    all_runs: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[Path]:
     """Writes all reports of these records, each whole or not at all.
 
@@ -46,6 +48,7 @@ def write_reports(
         records: At least one.
         title: Of the pages.
         skipped: What could not be measured, and why.
+        all_runs: What the CSV holds; None is ``records``, which else speak for several runs each.
 
     Raises:
         OutputError: There is no room or no permission.
@@ -53,9 +56,9 @@ def write_reports(
     from edgevision.benchmarks.report.html import html_report
 
     texts = (
-        html_report(records, title),
+        html_report(ranked(records), title),  # numbered as in the other tables
         markdown_text(records, title, skipped),
-        csv_text(records),
+        csv_text(records if all_runs is None else all_runs),
     )
     places = [folder / name for name in REPORTS]
     for place, text in zip(places, texts, strict=True):

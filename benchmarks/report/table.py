@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgevision.benchmarks.repeated import told_of_runs
 from edgevision.benchmarks.report.rows import COLUMNS, cells, distinct, ranked
 from edgevision.text import counted, printable
 
 __all__ = ["common", "notes", "table_text"]
 
 _WIDEST_CELL = 24
+#: Texts that say nothing without the column's title.
+_TITLED = ("compute", "hint")
 
 
 def table_text(
@@ -42,7 +45,9 @@ def table_text(
 def common(records: Sequence[Mapping[str, Any]]) -> str:
     """What all of them have in common, in one line."""
     told = [
-        f"{column.title} {value}" if column.digits is not None else str(value)
+        f"{column.title} {value}"
+        if column.digits is not None or column.key in _TITLED
+        else str(value)
         for column in COLUMNS
         if column.in_tables == "varies"
         and len({str(column.of(record)) for record in records}) == 1
@@ -57,6 +62,7 @@ def notes(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     for number, record in enumerate(records, 1):
         reason = record.get("invalid_reason")
         texts = [*([reason] if reason else []), *(f["text"] for f in record.get("flags") or [])]
+        texts += told_of_runs(record)
         for text in dict.fromkeys(printable(str(text), 400) for text in texts):
             found.setdefault(text, []).append(number)
     return [(", ".join(map(str, numbers)), text) for text, numbers in found.items()]

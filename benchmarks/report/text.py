@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
+from functools import partial
 from typing import cast
 
 from edgevision.benchmarks.record import Record
 from edgevision.benchmarks.sampling.summary import summary
 from edgevision.benchmarks.sampling.timeline import Timeline
+from edgevision.benchmarks.terminal import named, wrapped
 from edgevision.percentiles import LEAST_SAMPLES
-from edgevision.text import counted, printable
+from edgevision.text import counted
 
 __all__ = ["report_text"]
 
-_WIDTH = 100
+_row = partial(named, column=17)
 _BAR = 40
 _OVERLAP = "queries overlap: latency and the stage 'compute' include waiting for a free thread"
 #: Metrics of a result that are no latency: what they are called, and their unit.
@@ -33,7 +34,7 @@ def report_text(record: Record) -> str:
 
 def _failure(record: Record, error: Mapping[str, str]) -> list[str]:
     lines = [
-        *_wrapped(f"{record.bundle['name']} · {record.scenario} · INVALID: {record.status}"),
+        *wrapped(f"{record.bundle['name']} · {record.scenario} · INVALID: {record.status}"),
         *_row("variant", f"{record.variant} ({record.precision})"),
         *_row("backend", f"{record.backend}, compute {record.compute}, hint {record.hint}"),
         *_row("problem", error["problem"]),
@@ -51,7 +52,7 @@ def _head(record: Record) -> list[str]:
     overlap = f", {record.in_flight} in flight" if record.in_flight > 1 else ""
     scenario = record.scenario + overlap
     return [
-        *_wrapped(f"{record.bundle['name']} · {scenario} · {verdict}"),
+        *wrapped(f"{record.bundle['name']} · {scenario} · {verdict}"),
         *_row("variant", f"{record.variant} ({record.precision})"),
         *_row("backend", f"{record.backend}: {library}"),
         *_row("compute", f"{record.compute}, {threads} thread{plural}, hint {record.hint}"),
@@ -114,13 +115,14 @@ def _floor(record: Record) -> list[str]:
 def _latency(record: Record) -> list[str]:
     values = record.latency_ms
     lines = [
-        f"{'latency':<12}" + "".join(f"{name:>11}" for name in _LATENCIES),
+        f"{'latency' if record.camera is None else 'age':<12}"
+        + "".join(f"{name:>11}" for name in _LATENCIES),
         f"{'ms':<12}" + "".join(f"{_ms(values[name]):>11}" for name in _LATENCIES),
     ]
     missing = [name for name in _LATENCIES if name.startswith("p") and values[name] is None]
     if missing:
         need = ", ".join(f"{name} {LEAST_SAMPLES[int(name[1:]) / 100]}" for name in missing)
-        lines += _wrapped(f"— too few queries to quote it; needed: {need}")
+        lines += wrapped(f"— too few queries to quote it; needed: {need}")
     return lines
 
 
@@ -166,20 +168,6 @@ def _source(record: Record) -> str:
         return "none"
     text = f"{source['uri']}, {source['width']}×{source['height']}"
     return text + (f", opened {source['passes']} times" if source["passes"] > 1 else "")
-
-
-def _row(name: str, text: str) -> list[str]:
-    return _wrapped(text, f"{name:<17}") or [name]
-
-
-def _wrapped(text: str, first: str = "") -> list[str]:
-    return textwrap.wrap(
-        printable(text, 300),
-        _WIDTH,
-        initial_indent=first,
-        subsequent_indent=" " * (len(first) or 4),
-        break_on_hyphens=False,
-    )
 
 
 def _ms(value: float | None) -> str:

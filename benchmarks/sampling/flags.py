@@ -86,8 +86,12 @@ def _busy_before(start: Mapping[str, Any], cores: int | None) -> Iterator[Flag]:
 
 def _gaps(timeline: Timeline, begin_s: float, end_s: float) -> Iterator[Flag]:
     longest = max(_GAP_S, _GAP_INTERVALS * timeline["interval_s"])
-    times = [time_s for time_s in timeline["t_s"] if begin_s <= time_s <= end_s]
-    gaps = [(after - before, before) for before, after in pairwise(times)]
+    # Also one that the window begins or ends in.
+    gaps = [
+        (after - before, before)
+        for before, after in pairwise(timeline["t_s"])
+        if before < end_s and after > begin_s
+    ]
     gap, at = max(gaps, default=(0.0, 0.0))
     if gap > longest:
         yield _flag(

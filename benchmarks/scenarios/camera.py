@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +19,7 @@ from edgevision.benchmarks.scenarios.driving import (
     told_by,
     whole,
 )
+from edgevision.benchmarks.scenarios.losses import Lost
 from edgevision.benchmarks.scenarios.measurement import Measurement, nothing
 from edgevision.benchmarks.scenarios.open_loop import DueRing
 from edgevision.benchmarks.scenarios.single_stream import judged
@@ -35,7 +35,7 @@ __all__ = ["camera"]
 def camera(call: Call) -> Measurement:
     """End to end: a result's time is its age, from when its frame was due at the camera.
 
-    The pipeline takes the newest frame of the camera that has waited longest. What it does not get
+    The pipeline takes the newest frame of the camera that was served longest ago. What it does not get
     round to is replaced by newer ones, and counted as dropped.
 
     Raises:
@@ -53,7 +53,7 @@ def camera(call: Call) -> Measurement:
             deque(call.model.pipeline.stream(feed), maxlen=0)
         except EdgevisionError as error:
             failure = error
-        feed.note()
+        lost = feed.note()
     measured = judged(call, whole(call, terms, failure, first_ns))
     counted = feed.numbers[terms.skipped :][: terms.counted] if terms.warm else []
     given = max(one.given for one in cameras.cameras)
@@ -63,7 +63,7 @@ def camera(call: Call) -> Measurement:
         info=info,
         passes=passes,
         problems=tuple(dict.fromkeys(p for one in cameras.cameras for p in one.problems)),
-        camera=_told(plan.fps or 30.0, measured.total_ns, counted, feed.lost),
+        camera=_told(plan.fps or 30.0, measured, np.array(counted, np.int64), lost),
         flags=looped(info, given, passes),
     )
 
@@ -74,7 +74,6 @@ class _Live:
     Attributes:
         ring: What the pipeline is to stamp into.
         numbers: Of each frame that was taken, in order: its camera.
-        lost: Of each camera: frames replaced and frames not read while queries counted.
     """
 
     live = True
@@ -83,8 +82,7 @@ class _Live:
         self._terms, self._cameras = terms, cameras
         self.ring = DueRing(terms.kept)
         self.numbers: list[int] = []
-        self.lost: list[tuple[int, int]] = []
-        self.problems: list[str] = []
+        self._lost: Lost | None = None
 
     def ready(self) -> bool:
         """Whether a frame waits."""
@@ -104,15 +102,13 @@ class _Live:
             return True
         return False
 
-    def cancel(self) -> None:
-        """A read never blocks for long."""
-
-    def close(self) -> None:
-        """The cameras end with the run."""
-
-    def note(self) -> None:
-        """Takes down what was lost until now, once."""
-        self.lost = self.lost or self._cameras.lost()
+    def note(self) -> Lost:
+        """What was lost while queries counted; until now, when this is first called."""
+        if self._lost is None:
+            if not self._terms.warm:
+                self._cameras.count_anew()
+            self._lost = self._cameras.lost()
+        return self._lost
 
     def _goes_on(self) -> bool:
         warm = self._terms.warm
@@ -125,19 +121,28 @@ class _Live:
 
 
 def _told(
-    fps: float,
-    age_ns: NDArray[np.int64],
-    cameras: Sequence[int],
-    lost: Sequence[tuple[int, int]],
+    fps: float, measured: Measurement, cameras: NDArray[np.int64], lost: Lost
 ) -> dict[str, Any]:
-    """The record's ``camera``: ages and dropped frames, over all cameras and of each."""
-    numbers = np.array(cameras, np.int64)
+    """The record's ``camera``: ages and dropped frames, over all cameras, of each, and over time.
+
+    Args:
+        fps: Frames a second of each camera.
+        measured: The results.
+        cameras: int64 ``(results,)``: which camera gave each.
+        lost: What they lost meanwhile.
+    """
+    age_ns, origin_ns = measured.total_ns, measured.origin_ns
     each = [
-        _one(age_ns[numbers == number], replaced, unread)
-        for number, (replaced, unread) in enumerate(lost)
+        _one(age_ns[cameras == number], replaced, unread)
+        for number, (replaced, unread) in enumerate(zip(lost.replaced, lost.unread, strict=True))
     ]
-    together = _one(age_ns, sum(one for one, _ in lost), sum(one for _, one in lost))
-    return {"fps": fps, "cameras": len(lost), **together, "per_camera": each}
+    return {
+        "fps": fps,
+        "cameras": len(each),
+        **_one(age_ns, sum(lost.replaced), sum(lost.unread)),
+        "per_camera": each,
+        "over_time": lost.over_time(measured.begins_ns + origin_ns, cameras, origin_ns),
+    }
 
 
 def _one(age_ns: NDArray[np.int64], replaced: int, unread: int) -> dict[str, Any]:

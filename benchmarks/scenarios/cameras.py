@@ -9,6 +9,7 @@ from threading import Condition, Event, Thread
 
 import numpy as np
 
+from edgevision.benchmarks.scenarios.losses import Losses, Lost
 from edgevision.benchmarks.scenarios.measurement import MakeSource
 from edgevision.clock import now_ns
 from edgevision.errors import DataError
@@ -42,29 +43,32 @@ class _Camera:
 
     Attributes:
         waiting: What waits to be taken; None if nothing does.
-        replaced: Frames that were read, and were replaced by newer ones before anybody took them.
-        unread: Frames that were not read, because reading the one before was not done in time.
+        source: What is played, or was last; None before the first.
+        served_ns: When one of its frames was taken last, monotonic; 0 before the first.
     """
 
     number: int
     phase_ns: int
     waiting: Taken | None = None
+    served_ns: int = 0
     frame: Frame = field(default_factory=Frame)
-    replaced: int = 0
-    unread: int = 0
     given: int = 0
     passes: int = 0
+    source: Source | None = None
     problems: list[str] = field(default_factory=list)
 
 
 class Cameras:
-    """The frames of several cameras for one pipeline; of those that wait, the oldest is taken first.
+    """The frames of several cameras for one pipeline, which serves them in turn.
+
+    A turn that is due goes to the camera that was served longest ago. To take the oldest frame would not be
+    fair: where there is no time for all, cameras whose frames always come a moment too late would get nothing.
 
     Memory is bounded: a camera has one frame that waits and one that is being read.
 
     Args:
-        make_source: Makes what a camera shows; a source that ends is opened again, and meanwhile
-            its camera has no frames that could be lost.
+        make_source: Makes what a camera shows; a source that ends is opened again. While one is opened or
+            closed its camera has no frames that could be lost.
         count: How many cameras.
         fps: Frames a second of each.
         seed: Of when each begins, within one frame's time.
@@ -75,6 +79,7 @@ class Cameras:
         self._period_ns = 1e9 / fps
         phases = np.random.default_rng(seed).uniform(0, self._period_ns, count)
         self.cameras = [_Camera(n, int(phase)) for n, phase in enumerate(phases)]
+        self._losses = Losses(count, self._period_ns)
         self._changed = Condition()
         self._stop = Event()
         self._failure: BaseException | None = None
@@ -83,6 +88,7 @@ class Cameras:
     def running(self) -> Iterator[None]:
         """While this is entered, all cameras give frames."""
         began = now_ns()
+        self._losses.begin(began)
         threads = [
             Thread(target=self._play, args=(camera, began), name=f"camera-{camera.number}")
             for camera in self.cameras
@@ -93,6 +99,9 @@ class Cameras:
             yield
         finally:
             self._stop.set()
+            for camera in self.cameras:
+                if camera.source is not None:
+                    camera.source.cancel()  # its thread may wait in a read
             for thread in threads:
                 thread.join()
 
@@ -101,7 +110,7 @@ class Cameras:
         return any(camera.waiting for camera in self.cameras) or self._failure is not None
 
     def take(self, into: Frame) -> Taken | None:
-        """Hands over the frame that has waited longest; None if none comes for a while.
+        """Hands over a frame of the camera that was served longest ago; None if none comes for a while.
 
         The pixels change hands: the camera goes on with the buffer that ``into`` had.
 
@@ -116,33 +125,34 @@ class Cameras:
             ready = [camera for camera in self.cameras if camera.waiting is not None]
             if not ready:
                 return None
-            camera = min(ready, key=_due)
+            camera = min(ready, key=_turn)
             taken, camera.waiting = camera.waiting, None
+            camera.served_ns = now_ns()
             _swap(into, camera.frame)
             return taken
 
     def count_anew(self) -> None:
         """What was lost until now does not count."""
         with self._changed:
-            for camera in self.cameras:
-                camera.replaced = camera.unread = 0
+            self._losses.begin(now_ns())
 
-    def lost(self) -> list[tuple[int, int]]:
-        """Frames replaced and frames not read of each camera, since `count_anew`."""
+    def lost(self) -> Lost:
+        """What was lost since `count_anew`, or since the cameras began."""
         with self._changed:
-            return [(camera.replaced, camera.unread) for camera in self.cameras]
+            return self._losses.until(now_ns())
 
     def _play(self, camera: _Camera, began_ns: int) -> None:
         try:
-            origin = began_ns + camera.phase_ns
+            origin, ended = began_ns + camera.phase_ns, began_ns
             while not self._stop.is_set():
-                opening = now_ns()
                 with opened(self._make_source()) as (source, _):
-                    if camera.passes:
-                        origin += now_ns() - opening
-                    camera.passes += 1
-                    origin = self._play_once(camera, source, origin)
-                    camera.problems = list(dict.fromkeys([*camera.problems, *source.problems]))
+                    origin += now_ns() - ended
+                    camera.passes, camera.source = camera.passes + 1, source
+                    try:
+                        origin = self._play_once(camera, source, origin)
+                    finally:
+                        ended = now_ns()
+                        camera.problems = list(dict.fromkeys([*camera.problems, *source.problems]))
         except BaseException as error:  # whatever it was, the run must not wait for this camera
             with self._changed:
                 self._failure = error
@@ -164,24 +174,27 @@ class Cameras:
             given += 1
             newest = int((ended - origin) / self._period_ns)
             if newest > number + 1:
+                missed = [origin + int(n * self._period_ns) for n in range(number + 1, newest)]
                 with self._changed:
-                    camera.unread += newest - number - 1
+                    self._losses.unread(camera.number, missed)
             number = max(number + 1, newest)
-        if not given:
+        if not given and not self._stop.is_set():
             raise DataError("the source gave no frame when it was opened again")
         return due
 
     def _give(self, camera: _Camera, back: Frame, taken: Taken) -> None:
         with self._changed:
-            camera.replaced += camera.waiting is not None
+            if camera.waiting is not None:
+                self._losses.replaced(camera.number, camera.waiting.due_ns)
             camera.given += 1
             camera.waiting = taken
             _swap(camera.frame, back)
             self._changed.notify()
 
 
-def _due(camera: _Camera) -> int:
-    return camera.waiting.due_ns if camera.waiting is not None else 0
+def _turn(camera: _Camera) -> tuple[int, int]:
+    """Of those that were not served yet, the one whose frame is older comes first."""
+    return camera.served_ns, camera.waiting.due_ns if camera.waiting is not None else 0
 
 
 def _swap(one: Frame, other: Frame) -> None:

@@ -19,10 +19,10 @@ from edgevision.frame import Frame
 from edgevision.model import Model, opened
 from edgevision.pixel_formats import to_bgr
 from edgevision.sources import SourceInfo
+from edgevision.text import counted
 
 __all__ = [
     "Call",
-    "cooldown_of",
     "drive",
     "first_frame",
     "looped",
@@ -88,7 +88,7 @@ def drive(
         passes=feed.passes,
         problems=tuple(feed.problems),
         invalid_reason=reason,
-        flags=looped(info, feed.total, feed.passes),
+        flags=looped(info, feed.total, feed.passes, feed.longest),
     )
 
 
@@ -96,11 +96,11 @@ def told_by(call: Call) -> Terms:
     """The terms of a call, which tell how far the run is."""
     tell = call.tell
     kept = KeptStages((lambda: tell(terms.part_done())) if tell else None)
-    terms = Terms(call.plan, kept, call.stop, cooldown_of(call))
+    terms = Terms(call.plan, kept, call.stop, _cooldown_of(call))
     return terms
 
 
-def cooldown_of(call: Call) -> int:
+def _cooldown_of(call: Call) -> int:
     """Queries after the counted ones: by default so many as can be in flight beside one."""
     told = call.plan.cooldown
     return call.model.session.slots - 1 if told is None else told
@@ -139,12 +139,12 @@ def whole(
 ) -> Measurement:
     """What was kept: warm-up, counted queries and when they began, without the cool-down."""
     kept, cut = terms.kept, terms.skipped if terms.warm else terms.kept.count
-    counted = slice(cut, cut + terms.counted)
+    rows = slice(cut, cut + terms.counted)
     total = kept.total_ns()
-    begins = kept.begins_ns()[counted]
+    begins = kept.begins_ns()[rows]
     return Measurement(
-        stages_ns=kept.stages_ns()[counted],
-        total_ns=total[counted],
+        stages_ns=kept.stages_ns()[rows],
+        total_ns=total[rows],
         warmup_ns=total[:cut],
         ran_ns=terms.ran_ns,
         first_inference_ns=first_ns,
@@ -180,16 +180,24 @@ def _ran_dry(model: Model, feed: Feed) -> str | None:
     )
 
 
-def looped(info: SourceInfo, given: int, opened_times: int) -> tuple[Mapping[str, Any], ...]:
+def looped(
+    info: SourceInfo, given: int, opened_times: int, longest: int = 0
+) -> tuple[Mapping[str, Any], ...]:
     """A flag, if the source is shorter than the run: it showed the same frames several times.
 
     Args:
         info: The source.
         given: Frames that were taken from it.
         opened_times: How often it was opened for that.
+        longest: The most that it gave in one go; what a damaged file announces may be more. 0: as announced.
     """
     if opened_times <= 1 and not (info.frames and given > info.frames):
         return ()
-    frames = "" if info.frames is None else f" of {info.frames} frame" + "s" * (info.frames != 1)
+    has = longest if opened_times > 1 and longest else info.frames
+    frames = "" if has is None else f" of {counted(has, 'frame')}"
     text = f"the source{frames} is shorter than the run, which took {given}: it was shown again"
+    if opened_times > 1:
+        text += (
+            f", {counted(opened_times - 1, 'time')}; each time a video's first frame takes longer"
+        )
     return ({"kind": "looped", "text": text},)

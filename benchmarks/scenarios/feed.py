@@ -49,13 +49,6 @@ class Feed:
         self.terms.begun()
         return True
 
-    def cancel(self) -> None:
-        if self._source is not None:
-            self._source.cancel()
-
-    def close(self) -> None:
-        self._source = None
-
     def _read(self, into: Frame) -> bool:
         if self._source is None or not self._source.read(into):
             return False

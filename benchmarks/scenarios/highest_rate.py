@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgevision.benchmarks.plan import Plan
 from edgevision.benchmarks.scenarios.arrivals import Poisson
 from edgevision.benchmarks.scenarios.driving import Call, drive
-from edgevision.benchmarks.scenarios.measurement import Measurement
+from edgevision.benchmarks.scenarios.measurement import Measurement, nothing
 from edgevision.benchmarks.scenarios.results import over_the_bound
 
 __all__ = ["foreseen_latencies", "foreseen_rate", "highest_rate"]
@@ -31,6 +31,10 @@ _PROBE_S = 2.0
 #: Where no rate can be foreseen, one run at this part of what the machine can do says why.
 _HARDLY_BUSY = 0.1
 _HALVINGS = 20
+#: More queries than that hardly change what is foreseen, and nobody is told while they are.
+_MOST_FORESEEN = 50_000
+
+_BEFORE_ALL = "it ended before its first run, while frames were timed one after another"
 
 AtRate = Callable[[Call], Measurement]
 
@@ -41,9 +45,9 @@ def highest_rate(call: Call, at_rate: AtRate) -> Measurement:
     Raises:
         EdgevisionError: As `single_stream`.
     """
-    probe = drive(replace(call, plan=_probe_plan(call.plan), tell=None))
+    probe = _probed(call)
     if probe.invalid_reason or not probe.ran_ns:
-        return probe
+        return _without_queries(probe, call.plan)
     service = probe.total_ns * np.float64(probe.ran_ns / probe.total_ns.sum())
     rate = foreseen_rate(service, call.plan)
     tried: list[dict[str, Any]] = []
@@ -72,6 +76,11 @@ def foreseen_rate(service_ns: NDArray[np.float64], plan: Plan) -> float | None:
     """The highest rate at which these service times keep the plan's bound, in a line for one; None: at none."""
     low, high = 0.0, 1e9 / float(service_ns.mean())
     bound_ms = plan.latency_bound_ms or 0.0
+    plan = replace(
+        plan,
+        duration_s=min(plan.duration_s, _MOST_FORESEEN / high),
+        min_queries=min(plan.min_queries, _MOST_FORESEEN),
+    )
     for _ in range(_HALVINGS):
         rate = (low + high) / 2
         latencies = foreseen_latencies(service_ns, rate, plan)
@@ -101,12 +110,29 @@ def foreseen_latencies(
     return latencies
 
 
-def _probe_plan(plan: Plan) -> Plan:
-    return Plan.of(
+def _probed(call: Call) -> Measurement:
+    """Frames one after another. Nothing of the run is done by that, but it shows that there is life."""
+    plan, tell = call.plan, call.tell
+    probe = Plan.of(
         "single-stream",
         duration_s=min(_PROBE_S, plan.duration_s),
         min_queries=_PROBE,
         warmup=plan.warmup,
+    )
+    return drive(replace(call, plan=probe, tell=(lambda _: tell(0.0)) if tell else None))
+
+
+def _without_queries(probe: Measurement, plan: Plan) -> Measurement:
+    """Of a search that ended before its first run: what the probe timed was no query of this scenario."""
+    why = probe.invalid_reason or "no time was counted"
+    return replace(
+        nothing(f"{_BEFORE_ALL}: {why}", probe.info),
+        passes=probe.passes,
+        problems=probe.problems,
+        first_inference_ns=probe.first_inference_ns,
+        failure=probe.failure,
+        flags=probe.flags,
+        scenario_options={**plan.options(), "searched": []},
     )
 
 

@@ -73,7 +73,7 @@ class Measurement:
     failure: EdgevisionError | None = None
 
 
-def nothing(reason: str, info: SourceInfo) -> Measurement:
+def nothing(reason: str, info: SourceInfo | None) -> Measurement:
     """A run in which there was nothing to measure."""
     stages = np.empty((0, len(STAGES)), np.int64)
     return Measurement(stages, _none(), _none(), 0, None, reason, info, 0)

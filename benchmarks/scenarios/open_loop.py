@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.benchmarks.terms import KeptStages
-from edgevision.clock import STAGES, Row, StageRing
+from edgevision.clock import STAGES, Row, StageRing, now_ns
 
 __all__ = ["DueRing"]
 
@@ -38,18 +38,23 @@ class DueRing(StageRing):
 
         Args:
             due_ns: When it was due, monotonic.
-            asked_ns: When the pipeline asked for it: where its stamps begin.
+            asked_ns: When the pipeline asked for it: where its stamps begin, or a little later.
             outside_ns: Time within the stamp `read` that was no reading.
             queue_ns: How long the query waited to be read.
         """
         self._waiting.append((due_ns, asked_ns, outside_ns, queue_ns))
 
     def add(self, row: Row) -> None:
+        done = now_ns()
         due, asked, outside, queue = self._waiting.popleft()
         self._row[:] = row
-        self._row[_READ] -= outside
-        self._row[_QUEUE] += queue
         self._row[_TOTAL] += asked - due
+        # On a busy machine this thread may be held up between the begin of its stamps and `asked`. That is in the
+        # stamp `read`, and what of it lies behind `due` in `queue` too: nothing is complete later than now.
+        twice = max(0, int(self._row[_TOTAL]) - (done - due))
+        self._row[_TOTAL] -= twice
+        self._row[_READ] -= outside + twice
+        self._row[_QUEUE] += queue
         self.count += 1
         self.passed_on(self._row, due)
 

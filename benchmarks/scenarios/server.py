@@ -45,9 +45,9 @@ def at_rate(call: Call) -> Measurement:
         return _ArrivingFeed(terms, ring, plan), ring
 
     measured = drive(call, make)
-    total, begins = measured.total_ns, measured.begins_ns
+    total = measured.total_ns
     overruns = int((total > bound_ms * 1e6).sum())
-    rate = None if measured.invalid_reason else _scheduled(begins)
+    rate = None if measured.invalid_reason else _scheduled(plan, measured)
     reason = measured.invalid_reason or over_the_bound(total, bound_ms, plan.percentile)
     return replace(
         measured,
@@ -57,10 +57,16 @@ def at_rate(call: Call) -> Measurement:
     )
 
 
-def _scheduled(begins_ns: NDArray[np.int64]) -> float | None:
-    """Arrivals a second as they were due; from the first to the last there is one gap fewer, as LoadGen counts."""
-    last = float(begins_ns[-1]) if len(begins_ns) else 0.0
-    return (len(begins_ns) - 1) / (last / 1e9) if last else None
+def _scheduled(plan: Plan, measured: Measurement) -> float | None:
+    """Arrivals a second as they were due; from the first to the last there is one gap fewer, as LoadGen counts.
+
+    It is that of the schedule: ``begins_ns`` also holds the time in which a source was opened again.
+    """
+    first, gaps = len(measured.warmup_ns), len(measured.total_ns) - 1
+    if gaps < 1:
+        return None
+    arrivals = Poisson(plan.target_qps or 1.0, plan.seed or 0)
+    return gaps * 1e9 / (arrivals.due_ns(first + gaps) - arrivals.due_ns(first))
 
 
 class _BoundRing(DueRing):

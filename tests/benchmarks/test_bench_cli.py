@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -66,14 +67,48 @@ def test_numbers_are_shown_even_where_the_record_cannot_be_written(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def full(self: Path, *args: object, **keywords: object) -> None:
+    def full(_file: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(os, "fsync", full)
     assert bench(model_file, NOISE, *QUICK, "--output", tmp_path / "b.json") == 1
     shown = capsys.readouterr()
     assert "throughput" in shown.out
     assert "No space left" in shown.err
+
+
+def bench_into(stdout: int, *arguments: str | Path) -> int:
+    """Exit status of ``edgevision bench …`` in a process of its own that writes there."""
+    code = "from edgevision.cli import main; main()"
+    command = [sys.executable, "-c", code, "bench", *map(str, arguments)]
+    done = subprocess.run(command, stdout=stdout, stderr=subprocess.DEVNULL, cwd="/", check=False)
+    return done.returncode
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_reader_who_has_left_takes_neither_the_files_nor_the_exit_status(
+    several: bool, model_file: Path, tmp_path: Path
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    output, report = tmp_path / "b.json", tmp_path / "report"
+    # Too few queries for a p90, so that the status is one of its own.
+    arguments = [model_file, NOISE, *QUICK, "--min-queries", "20", "--output", output]
+    more = ["--report", report, "--hint", "latency,throughput"] if several else ["--json"]
+    assert bench_into(writing, *arguments, *more) == 3
+    os.close(writing)
+    data = json.loads(output.read_text())
+    assert {one["queries"] for one in data.get("records", [data])} <= {20, 21, 22}
+    assert not several or (report / "report.html").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_stdout_on_a_full_disk_does_not_take_the_record(model_file: Path, tmp_path: Path) -> None:
+    output = tmp_path / "b.json"
+    with Path("/dev/full").open("w") as full:
+        arguments = [model_file, NOISE, *QUICK, "--output", output]
+        assert bench_into(full.fileno(), *arguments) == 1
+    assert json.loads(output.read_text())["valid"]
 
 
 def test_inference_only_is_marked(model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

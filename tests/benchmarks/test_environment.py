@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def test_state_holds_load_clocks_temperatures_and_throttling(laptop: Path) -> No
         "clock_mhz": [1000, 1000, 1000],
         "temperature_c": {"x86_pkg_temp": 51.5, "x86_pkg_temp thermal_zone2": -1.0},
         "throttled": 7,
-        "memory_available_mb": 4096,
+        "memory_available_mb": 4295,  # of 10^6 bytes: 4 GiB
     }
 
 
@@ -177,7 +178,8 @@ def test_this_machine_is_described_and_fits_into_json() -> None:
     assert facts["libraries"]["numpy"] == np.__version__
     assert facts["libraries"]["edgevision"]
     assert 1 <= facts["cpu"]["cores_usable"] <= facts["cpu"]["cores"]
-    assert facts["memory_mb"] > 0
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert facts["memory_mb"] == pytest.approx(installed / 1e6, abs=2)
     together = facts | read_state()
     assert json.loads(json.dumps(together)) == together
 

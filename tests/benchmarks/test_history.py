@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgevision.benchmarks.history import append_record, latest, read_history
+from edgevision.benchmarks.history import append_record, by_configuration, read_history
 from edgevision.errors import OutputError
 
 
@@ -101,7 +100,7 @@ def test_full_disk_takes_the_half_line_back(
     assert path.read_bytes() == before
 
 
-def test_latest_is_the_last_of_each_configuration() -> None:
+def test_records_stand_by_configuration_in_the_order_they_were_made() -> None:
     told = [record(0), record(1), record(0, again=True), record(0, source={"uri": "other"})]
-    assert latest(told) == [told[2], told[1], told[3]]
-    assert json.loads(json.dumps(latest([]))) == []
+    assert by_configuration(told) == [[told[0], told[2]], [told[1]], [told[3]]]
+    assert by_configuration([]) == []

@@ -201,17 +201,17 @@ def test_a_pipe_is_written_to_and_stays_one(record: Record, tmp_path: Path) -> N
     assert pipe.is_fifo()
 
 
-@pytest.mark.parametrize("call", ["write_text", "replace"])
+@pytest.mark.parametrize(("place", "call"), [(os, "fsync"), (Path, "replace")])
 def test_failed_write_leaves_the_old_record_and_no_draft(
-    call: str, record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: object, call: str, record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Path, *args: object, **keywords: object) -> None:
+    def full(*_: object) -> None:
         raise OSError(28, os.strerror(28))
 
     path = tmp_path / "record.json"
     path.write_text("mine")
     with monkeypatch.context() as patch:
-        patch.setattr(Path, call, full)
+        patch.setattr(place, call, full)
         with pytest.raises(OutputError, match="No space left"):
             write_record(record, path, force=True)
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"]

@@ -125,6 +125,12 @@ def test_no_line_is_longer_than_100_columns_whatever_the_names(record: Record, n
     assert "\x1b" not in text
 
 
+def test_times_of_cameras_are_ages(record: Record) -> None:
+    camera = {"fps": 30.0, "cameras": 1, "results": 9, "dropped": 0, "drop_rate": 0.0}
+    assert line(report_text(replace(record, camera=camera)), "age").split()[1:3] == ["mean", "p50"]
+    assert line(report_text(record), "latency").split()[1:3] == ["mean", "p50"]
+
+
 @pytest.mark.parametrize(("dropped", "told"), [(1, "1 frame dropped"), (2, "2 frames dropped")])
 def test_cameras_tell_what_they_lost(record: Record, dropped: int, told: str) -> None:
     camera = {"fps": 30.0, "cameras": 2, "results": 99, "dropped": dropped, "drop_rate": 0.01}

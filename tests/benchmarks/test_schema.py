@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
@@ -68,6 +69,45 @@ def test_reader_of_an_old_record_fills_in_what_came_later(record: Record) -> Non
 )
 def test_what_contradicts_itself_is_refused(record: Record, change: dict[str, Any]) -> None:
     assert problems({**record.to_json(), **change})
+
+
+def camera(**over_time: Any) -> dict[str, Any]:
+    """What a run of cameras adds to a record."""
+    ages = dict.fromkeys(("mean", "p50", "p90", "p95", "p99", "max"))
+    one = {"results": 3, "age_ms": ages, "dropped": 1, "unread": 0, "drop_rate": 0.25}
+    bins = {"begin_s": -0.01, "bin_s": 0.2} | over_time
+    bins.setdefault("per_camera", [{"results": [3, 0], "dropped": [0, 1]}])
+    return {"fps": 30.0, "cameras": 1, **one, "per_camera": [one], "over_time": bins}
+
+
+def test_cameras_with_their_losses_follow_it_too(record: Record) -> None:
+    data = replace(record, camera=camera()).to_json()
+    assert problems(data) == []
+    without = {key: value for key, value in camera().items() if key != "over_time"}
+    assert problems({**data, "camera": without}) == []  # as older records are
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bin_s": 0},
+        {"begin_s": None},
+        {"per_camera": [{"results": [1]}]},
+        {"per_camera": [{"results": [1.5], "dropped": [1]}]},
+        {"per_camera": [{"results": [1], "dropped": [-1]}]},
+        {"per_camera": [{"results": [0] * 129, "dropped": [0] * 129}]},
+    ],
+)
+def test_losses_that_make_no_sense_are_refused(record: Record, change: dict[str, Any]) -> None:
+    assert problems({**record.to_json(), "camera": camera(**change)})
+
+
+def test_lists_of_numbers_take_a_line_each_and_texts_stay_as_they_are(record: Record) -> None:
+    odd = "[\n 1,\n 2\n]"
+    data = replace(record, camera=camera(), variant=odd).to_json()
+    text = data_text(data)
+    assert json.loads(text) == data
+    assert '"results": [3,0],' in text
 
 
 @pytest.mark.parametrize("key", sorted(SCHEMA["required"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from edgevision.benchmarks.repeated import told_of_runs
 from edgevision.benchmarks.report.html.entry import Entry
 from edgevision.benchmarks.report.html.environment import differing
 from edgevision.benchmarks.report.html.facts import dig, listed, mapping, number, text
@@ -30,6 +31,7 @@ def caveats_of(entries: Sequence[Entry]) -> list[Caveat]:
         _without_numbers,
         _not_to_be_quoted,
         _flags,
+        _runs,
         _boundaries,
         _machines,
         _overlap,
@@ -65,6 +67,15 @@ def _of_kind(kind: str, said: dict[str, list[Entry]]) -> Caveat:
     about = {entry.number: entry for entries in said.values() for entry in entries}
     shown = "; ".join(list(said)[:_SAID]) + ("; …" if len(said) > _SAID else "")
     return Caveat(kind, tuple(about[number] for number in sorted(about)), shown)
+
+
+def _runs(entries: Sequence[Entry]) -> list[Caveat]:
+    """Of rows that speak for several runs: which one it is, and what became of the others."""
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        for words in told_of_runs(entry.record):
+            found.setdefault(text(words, 400), []).append(entry)
+    return [Caveat("runs", tuple(about), words) for words, about in found.items()]
 
 
 def _boundaries(entries: Sequence[Entry]) -> list[Caveat]:

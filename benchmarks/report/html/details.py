@@ -115,7 +115,7 @@ def _camera(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     if count is None or fps is None:
         return []
     each = [mapping(one) for one in listed(camera.get("per_camera"))[:_CAMERAS]]
-    rows = [("cameras", _dotted(f"{count:g} of {digits(fps)} frames/s", _seen(camera)))]
+    rows = [("cameras", _dotted(f"{text(count)} of {text(fps)} frames/s", _seen(camera)))]
     numbered = [(f"camera {n}", _seen(one)) for n, one in enumerate(each, 1)]
     return rows + (numbered if len(each) > 1 else [])
 
@@ -154,11 +154,11 @@ def _engine(record: Mapping[str, Any]) -> str:
 
 def _threads(record: Mapping[str, Any]) -> str:
     threads = mapping(record.get("threads"))
-    hint, flying = text(record.get("hint")), text(record.get("in_flight"))
+    hint, flying = text(record.get("hint")), number(record.get("in_flight"))
     return _dotted(
         ", ".join(f"{text(k, 20)} threads: {text(threads[k])}" for k in list(threads)[:6]),
         f"hint {hint}" if hint else "",
-        f"{flying} in flight" if flying else "",
+        f"{text(flying)} in flight" if flying else "",
     )
 
 
@@ -196,7 +196,7 @@ def _source(record: Mapping[str, Any]) -> str:
 def _queries(record: Mapping[str, Any]) -> str:
     queries, seconds = number(record.get("queries")), number(record.get("duration_s"))
     warm = number(record.get("warmup_queries"))
-    if queries is None:
+    if queries is None or not (queries or seconds):  # nothing was begun
         return ""
     return _dotted(
         f"{queries:,.0f}" + (f" in {quantity(seconds, 's')}" if seconds is not None else ""),

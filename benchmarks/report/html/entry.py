@@ -64,6 +64,11 @@ class Entry:
         colour = "c-rest" if self.colour is None else f"c{self.colour}"
         return f"{colour} of{self.number}{' unquoted' if self.verdict == 'invalid' else ''}"
 
+    @property
+    def measure(self) -> str:
+        """What a query's time is: of cameras, how old the result is when it is there."""
+        return "age of results" if mapping(self.record.get("camera")) else "latency"
+
     def latency(self, name: str) -> float | None:
         """A figure of the record's ``latency_ms``; None where there were too few queries."""
         return number(dig(self.record, "latency_ms", name))

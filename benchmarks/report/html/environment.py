@@ -16,6 +16,8 @@ __all__ = ["differing", "environment", "state"]
 _STATES = ("start", "end")
 _MOST_FACTS, _MOST_COLUMNS = 60, 12
 _UNKNOWN = "unknown"
+#: How names of keys end, and the unit that this stands for.
+_UNITS = {"mb": "MB", "mhz": "MHz", "c": "°C", "w": "W", "s": "s", "ns": "ns"}
 
 
 def differing(entries: Sequence[Entry]) -> list[str]:
@@ -80,4 +82,9 @@ def _said(value: Any) -> str:
 
 
 def _words(name: Any) -> str:
-    return text(name, 60).replace("_", " ")
+    """A key for people, its unit set off: ``memory_available_mb`` → ``memory available, MB``."""
+    words = text(name, 60).replace("_", " ")
+    for ending, unit in _UNITS.items():
+        if words.endswith(f" {ending}"):
+            return f"{words.removesuffix(f' {ending}')}, {unit}"
+    return words

@@ -33,7 +33,7 @@ _MOST_DRAWN, _MOST_ROWS = 48, 400
 #: Rows take room too: for so many of them one run less is drawn, down to the least.
 _ROWS_A_DRAWING, _LEAST_DRAWN = 16, 24
 #: Points of all runs together, and of one line, so that a page is at most about 1 MB.
-_ALL_POINTS, _MOST_POINTS, _LEAST_POINTS = 4000, 240, 80
+_ALL_POINTS, _MOST_POINTS, _LEAST_POINTS = 3600, 240, 75
 #: So many runs are shown at full length without a click.
 _OPENED = 3
 _MOST_CAVEATS = 60
@@ -169,7 +169,7 @@ def _caveat(caveat: Caveat) -> Markup:
     tags = ", ".join(entry.tag for entry in caveat.about[:16])
     tags += f" and {len(caveat.about) - 16} more" if len(caveat.about) > 16 else ""
     name = f" {caveat.about[0].name}" if len(caveat.about) == 1 else ""
-    worst = any(entry.verdict == "failed" for entry in caveat.about)
+    worst = bool(caveat.about) and all(entry.verdict == "failed" for entry in caveat.about)
     about = f" · {tags}{name}: " if tags else ": "
     return element(
         "li", element("b", caveat.kind), about, caveat.text, class_="worst" if worst else None

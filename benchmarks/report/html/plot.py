@@ -20,6 +20,7 @@ from edgevision.benchmarks.report.html.scales import Scale
 __all__ = [
     "Plot",
     "at",
+    "bars",
     "captioned",
     "columns_path",
     "dot",
@@ -160,6 +161,18 @@ def columns_path(spans: Iterable[tuple[float, float]]) -> str:
     """Columns of the plot's whole height from one place 0…1 to another, at least as wide as a pixel."""
     edges = [(round(_WIDE * start), round(_WIDE * end)) for start, end in spans]
     return "".join(f"M{a} 0H{max(b, a + 2)}V{_HIGH}H{a}z" for a, b in edges)
+
+
+def bars(spans: Iterable[tuple[float, float, float]], height: float, class_: str) -> Markup:
+    """Bars of one height: left, right and middle of each as places 0…1 from the top left; at least a pixel wide.
+
+    They are drawn as lines, for those take half the room; the stroke is stretched with the layer.
+    """
+    parts: list[str] = []
+    for left, right, middle in spans:
+        x = round(_WIDE * left)
+        parts.append(f"M{x} {round(_HIGH * middle)}h{max(round(_WIDE * right) - x, 2)}")
+    return element("path", d="".join(parts), stroke_width=round(_HIGH * height), class_=class_)
 
 
 def legend(items: Iterable[tuple[str, str]]) -> Markup:

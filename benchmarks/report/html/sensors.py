@@ -25,6 +25,8 @@ _PANELS = {
 _UNITS = {"temperature": "°C", "processor in use": "%"}
 #: Lines that one can still follow; of more, those with the highest readings are shown.
 _LINES = 4
+#: A line breaks where so many readings in a row are missing.
+_SILENT_TURNS = 3
 #: Sensors that are named as missing.
 _MISSING = 40
 
@@ -35,6 +37,16 @@ class Series:
 
     name: str
     values: NDArray[np.float64]
+
+    def line(self, seconds: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Times and values without those at which it is not this sensor's turn: most are read rarer than others.
+
+        A NaN is left where it was silent for several of its turns.
+        """
+        read, silent = _turns(self.values)
+        gaps = np.flatnonzero(silent)
+        places = np.insert(read, gaps + 1, read[gaps] + 1)
+        return seconds[places], self.values[places]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +85,23 @@ def throttled_spans(record: Mapping[str, Any]) -> list[tuple[float, float]]:
     seconds, values = seconds_of(record), _values(record, "throttled")
     if len(seconds) != len(values):
         return []
+    read, silent = _turns(values)
     spans: list[tuple[float, float]] = []
-    for n in range(1, len(values)):
+    for before, n, was_silent in zip(read[:-1], read[1:], silent, strict=True):
         if values[n] > 0:
-            start, end = float(seconds[n - 1]), float(seconds[n])
+            start, end = float(seconds[n - 1 if was_silent else before]), float(seconds[n])
             if spans and spans[-1][1] == start:
                 spans[-1] = (spans[-1][0], end)
             else:
                 spans.append((start, end))
     return spans
+
+
+def _turns(values: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Places of the readings, and for each but the last whether several of its turns passed before the next."""
+    read = np.flatnonzero(~np.isnan(values))
+    steps = np.diff(read)
+    return read, steps > _SILENT_TURNS * (np.median(steps) if len(steps) else 1)
 
 
 def _panel(record: Mapping[str, Any], title: str, names: tuple[str, ...]) -> Panel:

@@ -60,7 +60,8 @@ _COLUMNS = (
     _Column("energy", "J/frame", joules_per_frame),
     _fact("measured / floor", "×", "floor", "measured_over_floor"),
     _Column("dropped", "% of frames", _dropped),
-    _fact("age p99", "ms", "camera", "age_ms", "p99"),
+    _fact("runs", "", "runs", "count", shown="{:,.0f}".format),
+    _fact("spread of runs", "%", "runs", "spread_percent", shown="{:.1f}".format),
     _fact("peak memory", "MB", "peak_rss_mb", shown="{:,.0f}".format),
     _fact("queries", "", "queries", shown="{:,.0f}".format),
 )

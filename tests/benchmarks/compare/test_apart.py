@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgevision.benchmarks.compare import apart
 from edgevision.benchmarks.compare.apart import estimate_apart
 from edgevision.benchmarks.compare.estimate import Estimate
 from edgevision.benchmarks.compare.metrics import METRICS
@@ -30,12 +31,53 @@ def estimates(base: list[np.ndarray], new: list[np.ndarray]) -> dict[str, Estima
     return {estimate.metric.name: estimate for estimate in found}
 
 
-def test_quiet_machine_tells_five_percent(quiet: Quiet) -> None:
-    found = estimates([quiet(1)], [quiet(2, 10.5)])
+def test_one_run_each_tells_thirty_percent_and_never_five(quiet: Quiet) -> None:
+    large, small = (estimates([quiet(1)], [quiet(2, ms)]) for ms in (13.0, 10.5))
     for name in ("p50", "p90", "mean", "fps"):
-        assert found[name].verdict == "slower", name
-    assert found["p50"].low < math.log(1.05) < found["p50"].high
-    assert found["p50"].base == pytest.approx(10, rel=0.01)
+        assert large[name].verdict == "slower", name
+        assert small[name].verdict == "no difference", name
+    assert large["p50"].low < math.log(1.3) < large["p50"].high
+    assert large["p50"].base == pytest.approx(10, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("base", "new", "percent"), [(1, 1, 13.25), (2, 2, 9.2), (4, 1, 10.34), (4, 4, 6.42)]
+)
+def test_so_few_runs_are_taken_to_vary_by_four_percent(
+    quiet: Quiet, base: int, new: int, percent: float
+) -> None:
+    """2.2 standard deviations of the difference of two means: 2.2 · 0.04 · √(1/base + 1/new), a logarithm."""
+    found = estimates(*([quiet(seed) for seed in range(count)] for count in (base, new)))
+    assert 100 * math.expm1(found["p50"].floor) == pytest.approx(percent, abs=0.01)
+
+
+def test_five_runs_each_tell_five_percent(quiet: Quiet) -> None:
+    base = [quiet(seed) for seed in range(5)]
+    found = estimates(base, [quiet(10 + seed, 10.5) for seed in range(5)])
+    assert {found[name].verdict for name in ("p50", "p90", "mean", "fps")} == {"slower"}
+
+
+def test_runs_that_are_all_alike_still_share_their_day() -> None:
+    """Not a nanosecond between them: what they have in common may still be another thing on another day."""
+    same = [np.full(100, 10.0)] * 5
+    found = estimates(same, [np.full(100, 10.1)] * 5)["p50"]
+    assert found.floor == pytest.approx(math.log(1.015))
+    assert found.verdict == "no difference"
+
+
+def test_levels_of_runs_that_vary_by_four_percent_raise_few_false_alarms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One run against one, 100 times; each calm within itself. Without a floor for whole runs most would differ."""
+    monkeypatch.setattr(apart, "_DRAWS", 50)  # levels decide here, not the ends of the intervals
+    rng = np.random.default_rng(7)
+    alarms = 0
+    for _ in range(100):
+        levels = 10 * np.exp(rng.normal(0, 0.04, 2))
+        runs = [level * np.exp(rng.normal(0, 0.01, 80)) for level in levels]
+        found = estimates([runs[0]], [runs[1]])
+        alarms += any(estimate.verdict in ("slower", "faster") for estimate in found.values())
+    assert alarms <= 5
 
 
 def test_noise_floor_is_twice_the_range_of_the_eighths() -> None:
@@ -67,8 +109,8 @@ def test_five_runs_of_the_same_thing_are_the_noise_floor() -> None:
 
 def test_runs_that_agree_beyond_their_own_noise_tell_more_than_one(quiet: Quiet) -> None:
     base = [quiet(seed) for seed in range(6)]
-    assert estimates(base, [quiet(9, 10.1)])["p50"].verdict == "slower"
-    assert estimates(base[:1], [quiet(9, 10.1)])["p50"].verdict == "no difference"
+    assert estimates(base, [quiet(9, 10.3)])["p50"].verdict == "slower"
+    assert estimates(base[:1], [quiet(9, 10.3)])["p50"].verdict == "no difference"
 
 
 def test_two_runs_differ_by_no_less_than_their_range() -> None:
@@ -100,7 +142,7 @@ def test_a_run_against_itself_never_differs(latency: list[int]) -> None:
 
 def test_sides_exchanged_turn_the_sign(quiet: Quiet) -> None:
     there, back = (estimates(*sides) for sides in (
-        ([quiet(1)], [quiet(2, 11)]), ([quiet(2, 11)], [quiet(1)])))  # fmt: skip
+        ([quiet(1)], [quiet(2, 13)]), ([quiet(2, 13)], [quiet(1)])))  # fmt: skip
     for name in METRICS:
         was, now = there[name], back[name]
         if was.change is None:

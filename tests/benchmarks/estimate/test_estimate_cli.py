@@ -180,3 +180,46 @@ def test_every_key_of_the_json_is_documented(estimate, drawn):
     floor, memory, row = data["floors"][0], data["memory"]["fp32"], data["layers"]["rows"][0]
     for part in (data, data["machine"], floor, memory, data["layers"], row):
         assert not set(part) - told
+
+
+def test_a_floor_of_next_to_nothing_is_no_rate_of_thousands_of_millions(estimate, saved):
+    _, out, _ = estimate(
+        saved("g (float[1,8] x) => (float[1,8] y) { y = Relu(x) }"), "--target", "orin-nx"
+    )
+    row = next(line for line in out.splitlines() if line.startswith("25W"))
+    assert row.split() == [
+        "25W",
+        "fp32",
+        "<0.001",
+        "<0.001",
+        "<0.001",
+        "memory",
+        ">",
+        "1",
+        "million",
+        "7.5",
+    ]
+    assert "less than 0.1 % of the device's" in out
+
+
+def test_what_computes_and_moves_nothing_is_bound_by_nothing(estimate, saved):
+    _, out, _ = estimate(
+        saved("g (float[1,8] x) => (float[1,8] y) { y = Identity(x) }"), "--target", "orin-nx"
+    )
+    row = next(line for line in out.splitlines() if line.startswith("25W"))
+    assert row.split() == ["25W", "fp32", *["0.000"] * 3, "—", "—", "—"]
+    assert "0 layers in int8" in out
+    assert "FLOP/byte" not in out
+
+
+def test_what_the_device_has_no_memory_for_is_said(estimate, saved):
+    path = saved("g (float[1,3,h,w] x) => (float[1,3,h,w] y) { y = Relu(x) }")
+    _, out, _ = estimate(path, "--target", "orin-nano-8gb", "--size", "65536x65536")
+    # 4096 Mi elements of 3 channels, 4 bytes each, come in and go out: 103 GB of 8
+    assert "more than the device has: 12.9 times as much" in out
+
+
+def test_a_graph_as_it_is_written_is_called_so(estimate, saved):
+    text = """g (float16[1,8] x) => (float16[1,8] y) { y = Relu(x) }"""
+    _, out, _ = estimate(saved(text), "--target", "orin-nx")
+    assert "1 layer as written, mode MAXN_SUPER" in out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -86,6 +87,82 @@ def test_resume_measures_again_what_was_asked_otherwise(
     assert count() == 3
 
 
+def test_runs_are_made_in_rounds_there_and_back_and_compare_takes_all(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, report = tmp_path / "all.json", tmp_path / "report"
+    lists = ["--threads", "1,2", "--runs", "3", "--report", report, "--output", output]
+    assert bench(model_file, NOISE, *QUICK, *lists) == 0
+    shown = capsys.readouterr()
+    assert "4/6 fp32 · ort · 2 threads · latency · single-stream, run 2 of 3" not in shown.err
+    assert "4/6 fp32 · ort · 1 thread · latency · single-stream, run 2 of 3" in shown.err
+    records = json.loads(output.read_text())["records"]
+    told = [(r["threads"]["engine"], r["repetition"]["number"]) for r in records]
+    assert told == [(1, 1), (2, 1), (2, 2), (1, 2), (1, 3), (2, 3)]
+    assert {r["repetition"]["of"] for r in records} == {3}
+    for record in records:
+        jsonschema.validate(record, json.loads(schema_text()))
+    assert [json.loads(x) for x in (report / "records.jsonl").open()] == records
+
+    table = [line for line in shown.out.splitlines() if "fp32" in line and "VALID" in line]
+    assert len(table) == 2  # one row a configuration: the run in the middle
+    rows = list(csv.DictReader((report / "records.csv").open()))
+    assert [(row["threads"], row["run"]) for row in rows] == [(str(t), str(n)) for t, n in told]
+    assert {row["runs"] for row in rows} == {"3"}
+    for page in ("report.md", "report.html"):
+        assert "of 3 runs whose p90 is in the middle" in (report / page).read_text()
+
+    with pytest.raises(SystemExit) as caught:
+        main(["compare", str(output), str(report), "--json"])
+    assert not caught.value.code
+    compared = json.loads(capsys.readouterr().out)["comparisons"]
+    assert [one["base"]["runs"] for one in compared] == [3, 3]
+
+
+def test_one_configuration_in_several_runs_has_a_process_for_each(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "runs.json"
+    assert bench(model_file, NOISE, *QUICK, "--runs", "3", "--output", output) == 0
+    shown = capsys.readouterr().out
+    records = json.loads(output.read_text())["records"]
+    values = sorted(record["result"]["value"] for record in records)
+    assert f"{values[1]:,.3f} ms" in shown  # the whole table is that of the one in the middle
+    assert "the one of 3 runs whose p90 is in the middle" in shown
+    assert f"theirs are {values[0]:,.2f} to {values[2]:,.2f} ms" in shown
+    assert all(record["load_ms"] > 0 and record["warmup_queries"] == 10 for record in records)
+
+
+def test_resume_makes_the_runs_that_are_missing(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [model_file, NOISE, *QUICK, "--report", tmp_path]
+    assert bench(*arguments, "--runs", "2") == 0
+    assert bench(*arguments, "--runs", "4", "--resume") == 0
+    assert "1/4 fp32 · ort · latency · single-stream, run 1 of 2" in capsys.readouterr().err
+    records = [json.loads(line) for line in (tmp_path / "records.jsonl").open()]
+    assert [record["repetition"]["number"] for record in records] == [1, 2, 3, 4]
+    assert bench(*arguments, "--runs", "4", "--resume") == 0
+    assert len((tmp_path / "records.jsonl").read_text().splitlines()) == 4
+    assert "the one of 4 runs" in capsys.readouterr().out
+
+
+def test_what_failed_is_not_run_again(model_file: Path, tmp_path: Path) -> None:
+    absent = tmp_path / "absent.png"
+    report = tmp_path / "report"
+    assert bench(model_file, absent, *QUICK, "--runs", "3", "--report", report) == 1
+    assert len((report / "records.jsonl").read_text().splitlines()) == 1
+
+
+def test_two_that_take_turns_are_not_run_several_times(
+    model_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(model_file, NOISE, *QUICK, "--vs", model_file, "--runs", "2") == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "--vs lets two take turns within one run" in told
+    assert "leave --runs out" in told
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
@@ -96,6 +173,7 @@ def test_resume_measures_again_what_was_asked_otherwise(
         (["--size", "12by13"], "height x width"),
         (["--size", "0x8"], "1 to 16384"),
         (["--batch", "0"], "0"),
+        (["--runs", "0"], "1<=x<=1000"),
         (["--resume"], "--report"),
         (["--backend", "nonsense,rubbish"], "none of these combinations"),
         (["--backend", "nonsense", "--report", "{}"], "unknown backend"),

@@ -56,6 +56,17 @@ def test_foreign_error_is_named_and_is_no_class_of_ours() -> None:
     assert type(error_from(data)) is EdgevisionError
 
 
+def test_foreign_error_says_where_it_was_raised_and_not_in_whose_folder() -> None:
+    def divide() -> float:
+        return 1 / 0
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        divide()
+    received = error_data(caught.value)["received"]
+    line = divide.__code__.co_firstlineno + 1
+    assert received == f"raised in test_failure.py, line {line}, in divide"
+
+
 def test_kernel_s_count_is_read_where_it_tells(tmp_path: Path) -> None:
     assert oom_kills(tmp_path) is None
     (tmp_path / "proc").mkdir()

@@ -186,6 +186,19 @@ def test_a_matrix_with_faults_is_not_valid(outcome: Any) -> None:
     assert outcome[0] == 3
 
 
+def test_what_crashes_in_one_round_is_not_run_in_the_next(
+    plugins: Path, model_file: Path, tmp_path: Path
+) -> None:
+    arguments = ("--duration", 0, "--backend", "segfault,ort", "--runs", 2, "--report", tmp_path)
+    process = started(plugins, model_file, NOISE, *arguments)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 3, err
+    made = [(r["backend"], r["status"], r["repetition"]["number"]) for r in lines(tmp_path)]
+    assert made == [("segfault", "crashed", 1), ("ort", "ok", 1), ("ort", "ok", 2)]
+    assert "CRASHED" in out
+    assert "the one of 2 runs whose p90 is in the middle" in out
+
+
 def test_silence_is_a_time_out_that_says_where_it_hangs(
     plugins: Path, model_file: Path, tmp_path: Path
 ) -> None:

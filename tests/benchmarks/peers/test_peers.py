@@ -64,6 +64,19 @@ def test_a_process_is_measured_from_its_first_line_to_its_last(peers, tmp_path):
     assert found.cpu_ms < 250
 
 
+@pytest.mark.parametrize(
+    ("options", "told"), [([], "make_environment.sh"), (["--rounds", "0"], "1 or more")]
+)
+def test_what_cannot_be_compared_is_said_before_anything_is_made(
+    options, told, peers, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "argv", ["run.py", str(tmp_path), *options])
+    with pytest.raises(SystemExit):
+        peers("run").main()
+    assert told in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_process_that_fails_ends_the_comparison(peers, tmp_path):
     command = [sys.executable, "-c", "import sys; sys.exit('no such clip')"]
     with pytest.raises(SystemExit, match="no such clip"):

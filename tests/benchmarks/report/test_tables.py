@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,20 @@ def test_what_is_the_same_in_all_stands_above_and_what_differs_is_a_column(
     head = table_text(records).splitlines()
     assert "latency" not in head[0]
     assert "hint" in head[2].split()
+
+
+def test_what_says_nothing_without_its_title_stands_above_with_it(records: list[Data]) -> None:
+    head = table_text(records).splitlines()[0]
+    assert "compute fp32 · hint latency" in head
+
+
+def test_a_run_has_the_same_number_in_every_report(records: list[Data], tmp_path: Path) -> None:
+    html, page, _ = write_reports(claim_folder(tmp_path).parent, records, "Bench")
+    order = [row[1] for row in rows(table_text(records))]
+    assert order == ["fast", "slow", "short", "gone"]
+    assert re.findall(r"^\| \d \| (\w+)", page.read_text("utf-8"), re.MULTILINE) == order
+    linked = re.findall(r'href="#run(\d)">(\w+) · ort</a></th>', html.read_text("utf-8"))
+    assert linked == [(str(n), name) for n, name in enumerate(order, 1)]
 
 
 def test_names_from_outside_reach_neither_the_terminal_nor_markdown_as_they_are(

@@ -166,6 +166,22 @@ def test_sampler_that_was_held_up(planted):
     ]
 
 
+@pytest.mark.parametrize(("begin_s", "end_s"), [(-0.5, 2.5), (8.0, 10.6), (-0.5, 10.5)])
+def test_gap_in_which_the_counted_time_begins_or_ends_is_told(planted, begin_s, end_s):
+    times = [time_s for time_s in TIMES if not begin_s < time_s < end_s]
+    ((kind, text),) = flags(planted(times, {}))
+    assert (kind, text.split(":")[0]) == (
+        "sampler-late",
+        f"no sample for {end_s - begin_s:.1f} s at {begin_s:.1f} s",
+    )
+
+
+@pytest.mark.parametrize(("begin_s", "end_s"), [(-1.0, 0.0), (10.0, 11.0)])
+def test_gap_outside_the_counted_time_is_not_told(planted, begin_s, end_s):
+    times = [time_s for time_s in TIMES if not begin_s < time_s < end_s]
+    assert flags(planted(times, {})) == []
+
+
 def test_series_with_unknown_values_are_judged_by_the_known_ones(planted, quiet):
     for name, values in quiet.items():
         quiet[name] = [value if n % 3 == 0 else None for n, value in enumerate(values)]

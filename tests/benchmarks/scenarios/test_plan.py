@@ -69,6 +69,13 @@ def test_option_of_another_scenario_is_refused(scenario: str, option: dict[str, 
     assert owner in str(caught.value.expected)
 
 
+@pytest.mark.parametrize("seconds", [1.1e7, 1e305, float("inf"), float("nan"), -1.0])
+def test_duration_that_no_run_can_have_is_refused(seconds: float) -> None:
+    with pytest.raises(UsageError, match="cannot last") as caught:
+        Plan.of("offline", duration_s=seconds)
+    assert caught.value.expected.startswith("seconds: 0 to 1e+07")
+
+
 @pytest.mark.parametrize(
     ("scenario", "option"),
     [

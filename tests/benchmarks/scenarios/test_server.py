@@ -137,6 +137,12 @@ def test_source_that_ends_goes_on_and_nobody_arrives_meanwhile(
     assert measured.passes == 10
     assert measured.ran_ns <= wall_ns - 10 * 10_000_000
     assert [flag["kind"] for flag in measured.flags] == ["looped"]
+    # The rate is that of the arrivals, not of arrivals and openings together.
+    arrivals, warm = Poisson(1000, 1), len(measured.warmup_ns)
+    scheduled_s = (arrivals.due_ns(warm + 458) - arrivals.due_ns(warm)) / 1e9
+    assert measured.result is not None
+    assert measured.result["value"] == pytest.approx(458 / scheduled_s, abs=1e-3)
+    assert measured.begins_ns[-1] / 1e9 > scheduled_s + 0.08
 
 
 def test_interrupted_run_is_invalid_and_keeps_what_it_has(
@@ -188,6 +194,50 @@ def test_search_where_no_rate_is_valid_says_so_with_one_run(
     measured = run(model, lambda: MemorySource(pictures), plan(None, bound_ms=1), sign)
     assert "p99 is over the bound of 1 ms" in str(measured.invalid_reason)
     assert len(measured.scenario_options["searched"]) == 1
+
+
+def test_search_that_is_interrupted_before_its_first_run_has_no_queries(
+    open_fake: OpenFake, pictures: list[Image], sign: SimpleNamespace
+) -> None:
+    """What was timed until then was one frame after another: no latencies of this scenario."""
+
+    def outputs(_inputs: Mapping[str, Any], number: int) -> Mapping[str, Any]:
+        if number == 40:
+            sign.number = 2
+        return {}
+
+    model = open_fake(outputs=outputs)
+    measured = run(model, lambda: MemorySource(pictures), plan(None, bound_ms=50), sign)
+    assert (len(measured.total_ns), len(measured.warmup_ns), measured.ran_ns) == (0, 0, 0)
+    assert "before its first run" in str(measured.invalid_reason)
+    assert "interrupted by signal 2" in str(measured.invalid_reason)
+    assert dict(measured.scenario_options) == {"latency_bound_ms": 50, "seed": 1, "searched": []}
+    assert measured.info is not None
+
+
+def test_search_gives_signs_of_life_before_its_first_run(
+    open_fake: OpenFake, pictures: list[Image], sign: SimpleNamespace
+) -> None:
+    """A slow model's probe takes minutes: a matrix would end a run that tells nothing for so long."""
+    model = open_fake()
+    told: list[tuple[float, int]] = []
+    run(
+        model,
+        lambda: MemorySource(pictures),
+        plan(None),
+        sign,
+        lambda part: told.append((part, model._session.runs)),
+    )
+    part, runs = told[0]
+    assert (part, runs < 200) == (0.0, True)
+    parts = [part for part, _ in told]
+    assert parts == sorted(parts)
+
+
+def test_long_run_is_foreseen_from_no_more_queries_than_that_takes() -> None:
+    service = np.random.default_rng(3).uniform(0.8e6, 1.4e6, 300)
+    months = foreseen_rate(service, plan(None, bound_ms=5, duration_s=1e7, min_queries=10**9))
+    assert months == foreseen_rate(service, plan(None, bound_ms=5, min_queries=50_000))
 
 
 def test_line_for_one_waits_as_queueing_theory_says() -> None:

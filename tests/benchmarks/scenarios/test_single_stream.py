@@ -274,6 +274,29 @@ def test_source_that_is_gone_when_opened_again_makes_the_run_invalid(
     assert measured.invalid_reason == "there is no clip.mp4, after 6 counted queries"
 
 
+class Damaged(MemorySource):
+    """Announces 795 frames and gives nine."""
+
+    def open(self) -> SourceInfo:
+        self._index = 0
+        return replace(super().open(), frames=795)
+
+    def read(self, into: Frame) -> bool:
+        return self._index < 9 and super().read(into)
+
+
+def test_looped_source_is_told_by_the_frames_it_gave_not_by_those_it_announced(
+    open_fake: OpenFake, pictures: list[Image], sign: SimpleNamespace
+) -> None:
+    measured = single_stream(open_fake(), lambda: Damaged(pictures), SHORT, sign)
+    ((flag),) = measured.flags
+    assert flag["kind"] == "looped"
+    assert flag["text"].startswith(
+        "the source of 9 frames is shorter than the run, which took 73: "
+    )
+    assert "it was shown again, 8 times" in flag["text"]
+
+
 def test_source_that_is_empty_when_opened_again_does_not_run_for_ever(
     open_fake: OpenFake, pictures: list[Image], sign: SimpleNamespace
 ) -> None:

@@ -25,6 +25,12 @@ _METRICS = {
 _SHORT = {"map50_95": "mAP", "f1": "F1", "miou": "IoU", "1-nme": "1 − NME"}
 
 
+#: No metric is above it.
+_BEST = 1.0
+#: Parts of the picture's width and height that a point takes with its name.
+_NAME_WIDE, _NAME_HIGH = 0.12, 0.08
+
+
 @dataclass(frozen=True, slots=True)
 class _Point:
     entry: Entry
@@ -87,14 +93,31 @@ def _count(value: float | None) -> str:
 
 
 def _chart(name: str, boundary: str, points: list[_Point]) -> Markup:
-    x = around(min(p.latency_ms for p in points), max(p.latency_ms for p in points))
+    least, most = min(p.latency_ms for p in points), max(p.latency_ms for p in points)
+    beside = (most - least) * _NAME_WIDE
+    x = around(max(least - beside, least / 2), most + beside)
     values = [point.value for point in points]
     room = max((max(values) - min(values)) * 0.15, 0.002)
-    y = Scale(max(0.0, min(values) - room), max(values) + room)
+    y = Scale(max(0.0, min(values) - room), max(max(values), min(max(values) + room, _BEST)))
     plot = Plot(x, y, f"p50 latency, ms{f', {boundary}' if boundary else ''}", "", "middle")
-    dots = [part for p in points for part in dot(plot, p.latency_ms, p.value, p.entry)]
+    dots = [
+        part
+        for p in points
+        for part in dot(plot, p.latency_ms, p.value, p.entry, left=_crowded(plot, p, points))
+    ]
     says = f"{name} against latency. " + "; ".join(
         f"{p.entry.tag}: {p.value:.4f} at {digits(p.latency_ms)} ms" for p in points[:12]
     )
     caption = captioned(name, "Up and to the left is better; the axis does not begin at 0.")
     return figure(caption, plot.draw(says, *dots))
+
+
+def _crowded(plot: Plot, point: _Point, points: Sequence[_Point]) -> bool:
+    """Whether another point stands where this one's name would be: on its right."""
+
+    def place(one: _Point) -> tuple[float, int, float]:
+        return float(plot.x.at(one.latency_ms)), one.entry.number, float(plot.y.at(one.value))
+
+    x, number, y = place(point)
+    behind = [place(other) for other in points if place(other)[:2] > (x, number)]
+    return any(a - x < _NAME_WIDE and abs(b - y) < _NAME_HIGH for a, _, b in behind)

@@ -16,6 +16,8 @@ __all__ = ["histogram"]
 _BINS = 60
 #: Slower ones are so few and so far off that they would press all others into one bin.
 _SHOWN_SHARE = 0.995
+#: Percentiles with a line; each has its name at a height of its own, for they may be close together.
+_MARKED, _NAME_HIGH, _RIGHT = ("p50", "p90", "p99"), 13, 0.9
 
 
 def histogram(entry: Entry) -> Markup:
@@ -25,17 +27,18 @@ def histogram(entry: Entry) -> Markup:
     within = ordered[ordered <= edge]
     counts, edges = np.histogram(within, bins=min(_BINS, max(8, len(ordered) // 8)))
     x = Scale(float(edges[0]), float(edges[-1])) if edges[-1] > edges[0] else Scale(0, 1)
-    plot = Plot(x, from_zero(float(counts.max())), "latency, ms", "queries", "middle", y_most=4)
+    what = f"{entry.measure}, ms"
+    plot = Plot(x, from_zero(float(counts.max())), what, "queries", "middle", y_most=4)
     shape = _outline(plot, counts, edges, f"fill {entry.kind}")
-    marks = [part for name in ("p50", "p90", "p99") for part in _mark(plot, entry, name)]
-    says = f"Histogram of {len(ordered)} latencies of {entry.tag} {entry.name}"
+    marks = [part for n, name in enumerate(_MARKED) for part in _mark(plot, entry, name, n)]
+    says = f"Histogram of the {entry.measure}: {len(ordered)} queries of {entry.tag} {entry.name}"
     beyond = len(ordered) - len(within)
     more = (
         f"Beyond it: the slowest {beyond:,} ({percent(beyond / len(ordered))}), up to "
         f"{quantity(float(ordered[-1]), 'ms')}."
     )
     return figure(
-        captioned("Latency histogram", more if beyond else ""),
+        captioned(f"Histogram of the {entry.measure}", more if beyond else ""),
         plot.draw(says, layer(shape), *marks),
     )
 
@@ -56,12 +59,21 @@ def _outline(
     )
 
 
-def _mark(plot: Plot, entry: Entry, name: str) -> list[Markup]:
+def _mark(plot: Plot, entry: Entry, name: str, number: int) -> list[Markup]:
     value = entry.latency(name)
     if value is None or not plot.x.low <= value <= plot.x.high:
         return []
-    place = at(float(plot.x.at(value)))
+    across = float(plot.x.at(value))
+    place, before = at(across), across > _RIGHT
     return [
         element("line", x1=place, x2=place, y1="0", y2="100%", class_="mark"),
-        element("text", name, x=place, y="0", dy="-4", class_="mark-name"),
+        element(
+            "text",
+            name,
+            x=place,
+            y="0",
+            dx="-4" if before else "4",
+            dy=str(_NAME_HIGH * (number + 1)),
+            class_="mark-name before-it" if before else "mark-name",
+        ),
     ]

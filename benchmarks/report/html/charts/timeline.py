@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgevision.benchmarks.report.html.charts.lost import losses_of, lost_panel
 from edgevision.benchmarks.report.html.entry import Entry
 from edgevision.benchmarks.report.html.envelope import envelope_of, thinned
-from edgevision.benchmarks.report.html.facts import mapping
 from edgevision.benchmarks.report.html.markup import Markup, element, joined
 from edgevision.benchmarks.report.html.plot import (
     Plot,
@@ -34,6 +34,8 @@ __all__ = ["timeline"]
 _DEGREES = 5.0
 #: So many sensors have as many points as the latency; more of them share as many.
 _FULL_LINES = 6
+#: Cells of lost frames for each point of a line.
+_CELLS = 3
 _TIME = "seconds since the first counted query began"
 _QUERY = "number of the query (the record does not say when each began)"
 
@@ -48,7 +50,7 @@ class _Axis:
 
 
 def timeline(entry: Entry, points: int) -> Markup:
-    """Latency on top, then a panel for each kind of sensor that was read."""
+    """Latency on top, what cameras lost, then a panel for each kind of sensor that was read."""
     seconds = seconds_of(entry.record)
     panels = panels_of(entry.record)
     axis = _time_axis(entry, seconds)
@@ -57,12 +59,18 @@ def timeline(entry: Entry, points: int) -> Markup:
     shades = _shades(entry, axis, points)
     again = [element("use", href=f"#{name}") for name in shades]  # drawn once, shown on every panel
     first, last = list(shades.values()), len(panels) - 1
+    lost = losses_of(entry.record) if timed else None
+    below = bool(panels) or lost is not None
     lines = sum(len(panel.series) for panel in panels)
     each = points * _FULL_LINES // max(_FULL_LINES, lines)
+    title = "" if panels else axis.title
     return figure(
         _caption(entry, points),
         _key(axis, entry),
-        _latency(entry, top, points, first if timed else [], titled=not (timed and panels)),
+        _latency(entry, top, points, first if timed else [], titled=not (timed and below)),
+        None
+        if lost is None
+        else lost_panel(entry, lost, axis.scale, title, points * _CELLS, again),
         *(
             _panel(panel, seconds, axis, each, again if n or timed else first, titled=n == last)
             for n, panel in enumerate(panels)
@@ -72,7 +80,7 @@ def timeline(entry: Entry, points: int) -> Markup:
 
 
 def _caption(entry: Entry, points: int) -> Markup:
-    head = f"{_what(entry).capitalize()} over the run, and the machine meanwhile"
+    head = f"{entry.measure.capitalize()} over the run, and the machine meanwhile"
     if len(entry.samples_ms) <= points:
         return captioned(head, "The line goes through every query.")
     return captioned(
@@ -80,11 +88,6 @@ def _caption(entry: Entry, points: int) -> Markup:
         f"Of each of {points} equal spans: the median as a line, the area from the fastest to the "
         "slowest query.",
     )
-
-
-def _what(entry: Entry) -> str:
-    """What a query's time is: of cameras, how old the result is when it is there."""
-    return "age of results" if mapping(entry.record.get("camera")) else "latency"
 
 
 def _key(axis: _Axis, entry: Entry) -> Markup | None:
@@ -112,10 +115,10 @@ def _latency(
     y = entry.samples_ms
     x = entry.begins_s if entry.begins_s is not None else np.arange(len(y), dtype=np.float64)
     scale = around(float(y.min()), float(y.max()))
-    title = f"{_what(entry)}, ms{' (logarithmic)' if scale.log else ''}"
+    title = f"{entry.measure}, ms{' (logarithmic)' if scale.log else ''}"
     plot = Plot(axis.scale, scale, axis.title if titled else "", title, "middle")
     says = (
-        f"{_what(entry).capitalize()} of {entry.tag} over the run, from {y.min():.3g} to {y.max():.3g} ms, median "
+        f"{entry.measure.capitalize()} of {entry.tag} over the run, from {y.min():.3g} to {y.max():.3g} ms, median "
         f"{np.median(y):.3g} ms"
     )
     return plot.draw(says, layer(*shades, *_drawn(plot, entry, x, y, points)))
@@ -147,7 +150,7 @@ def _panel(
     y = Scale(least - _DEGREES, most + _DEGREES) if panel.unit == "°C" else from_zero(most)
     plot = Plot(axis.scale, y, axis.title if titled else "", "", "low", y_most=3)
     lines = [
-        plot.line(*thinned(seconds, series.values, points), f"line thin s{n}")
+        plot.line(*thinned(*series.line(seconds), points), f"line thin s{n}")
         for n, series in enumerate(panel.series)
     ]
     names = [(f"s{n}", series.name) for n, series in enumerate(panel.series)]

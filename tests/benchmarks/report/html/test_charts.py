@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from edgevision.benchmarks.report.html.charts.accuracy import accuracies
 from edgevision.benchmarks.report.html.charts.cdf import distribution, tail
 from edgevision.benchmarks.report.html.charts.histogram import histogram
+from edgevision.benchmarks.report.html.charts.lost import losses_of
 from edgevision.benchmarks.report.html.charts.stages import stages_compared, waterfall
 from edgevision.benchmarks.report.html.charts.timeline import timeline
 from edgevision.benchmarks.report.html.entry import Entry, entries_of
@@ -127,7 +129,128 @@ def test_reading_that_is_missing_breaks_the_line() -> None:
 def test_throttling_is_shaded_from_the_reading_before_it() -> None:
     series = {"throttled": {"unit": "causes", "values": [0, 0, 2, 1, 0, None, 1]}}
     record = {"timeline": {"t_s": [0, 1, 2, 3, 4, 5, 6], "series": series}}
-    assert throttled_spans(record) == [(1, 3), (5, 6)]
+    assert throttled_spans(record) == [(1, 3), (4, 6)]
+
+
+def test_throttling_that_is_read_rarely_is_shaded_from_reading_to_reading() -> None:
+    values = [0 if n % 5 == 0 and n < 10 else 1 if n % 5 == 0 else None for n in range(21)]
+    record = {"timeline": {"t_s": list(range(21)), "series": {"throttled": {"values": values}}}}
+    assert throttled_spans(record) == [(5, 20)]
+
+
+def test_sensor_that_is_read_rarely_is_a_line_and_breaks_only_where_it_was_silent(
+    make: Make,
+) -> None:
+    record = make()
+    count = len(record["timeline"]["t_s"])
+    values = [40.0 + n if n % 5 == 0 and not 20 < n < 50 else None for n in range(count)]
+    series = {"temperature_c.zone": {"unit": "°C", "values": values}}
+    record["timeline"]["series"] = series
+    drawn = timeline(entry_of(record), 240)
+    (path,) = re.findall(r'<path d="([^"]*)" class="line thin s0"', drawn)
+    lines = [len(re.findall(r"-?\d+", part)) // 2 - 1 for part in path.split("M")[1:]]
+    assert lines == [len(range(0, 21, 5)), len(range(50, count, 5))]  # points of each line
+
+
+def lost(begin_s: float, each: list[tuple[list[int], list[int]]], bin_s: float = 1.0) -> Any:
+    """The record's ``camera`` with results and dropped frames of each camera, bin by bin."""
+    binned = [{"results": results, "dropped": dropped} for results, dropped in each]
+    over_time = {"begin_s": begin_s, "bin_s": bin_s, "per_camera": binned}
+    return {"fps": 4.0, "cameras": len(each), "over_time": over_time}
+
+
+def bars_of(drawn: str, level: int) -> list[tuple[int, int, int, int]]:
+    """Left, top, width, height of a shade's bars, in units of the layer."""
+    paths = re.findall(rf'<path d="([^"]*)" stroke-width="(\d+)" class="lost lost{level}"', drawn)
+    return [
+        (int(left), int(middle) - int(high) // 2, int(wide), int(high))
+        for d, high in paths
+        for left, middle, wide in re.findall(r"M(\d+) (\d+)h(\d+)", d)
+    ]
+
+
+def test_lost_frames_stand_in_their_camera_s_row_at_their_time_darker_the_more(make: Make) -> None:
+    each = [([4, 3, 2, 1, 0], [0, 1, 2, 3, 4]), ([4, 4, 4, 0, 0], [0, 0, 0, 0, 4])]
+    record = make(timeline=None, camera=lost(0.0, each), begins_ns=[0, 9 * 10**9])
+    record |= {"samples_ns": [MS, 10**9]}  # so the axis ends at 10 s: 200 units a second
+    drawn = timeline(entry_of(record), 240)
+    upper, lower = (60, 380), (560, 380)  # top and height of the rows
+    assert bars_of(drawn, 0) == [(0, upper[0], 200, 380), (0, lower[0], 600, 380)]
+    for level, second in enumerate((1, 2, 3), 1):
+        assert bars_of(drawn, level) == [(200 * second, upper[0], 200, upper[1])]
+    assert bars_of(drawn, 4) == [(800, upper[0], 200, 380), (800, lower[0], 200, 380)]
+    assert "camera 1 50.0\u00a0%, most about 4 s; camera 2 25.0\u00a0%" in drawn
+    assert "in spans of 1\u00a0s" in drawn
+
+
+def test_spans_of_many_cameras_are_put_together_and_no_frame_is_left_out() -> None:
+    each = [([1] * 128, [3] * 127 + [1]) for _ in range(8)]
+    found = losses_of({"camera": lost(-0.5, each, 0.25)})
+    assert found is not None
+    drawn = found.in_cells(8 * 30)
+    assert drawn.results.shape == (8, 26)  # five bins a span: 6 would be fewer than need be
+    assert (drawn.begin_s, drawn.bin_s) == (-0.5, 1.25)
+    assert (drawn.results.sum(axis=1) == 128).all()
+    assert (drawn.dropped.sum(axis=1) == 127 * 3 + 1).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bin_s": 0},
+        {"bin_s": None},
+        {"begin_s": "0"},
+        {"per_camera": []},
+        {"per_camera": [{"results": [1], "dropped": [1, 2]}]},
+        {"per_camera": [{"results": [1], "dropped": [1]}, {"results": [], "dropped": []}]},
+        {"per_camera": [{"results": [1], "dropped": [None]}]},
+        {"per_camera": [{"results": [1], "dropped": [-1]}]},
+        {"per_camera": [{"results": [1] * 9999, "dropped": [1] * 9999}]},
+        {"per_camera": 3},
+    ],
+)
+def test_losses_that_make_no_sense_are_not_drawn(change: dict[str, Any], make: Make) -> None:
+    camera = lost(0.0, [([1], [1])])
+    camera["over_time"] |= change
+    assert losses_of({"camera": camera}) is None
+    assert "lost frames" not in timeline(entry_of(make(camera=camera)), 100)
+
+
+def test_only_sixteen_cameras_have_a_row_and_the_rest_is_counted(make: Make) -> None:
+    drawn = timeline(entry_of(make(camera=lost(0.0, [([1], [1])] * 19))), 100)
+    assert "3 more cameras in the record" in drawn
+    assert ">16</text>" in drawn
+    assert ">17</text>" not in drawn
+
+
+def proven(value: float, p50: float, make: Make) -> dict[str, Any]:
+    accuracy = {"metric": "f1", "value": value, "samples": 400, "verdict": "pass"}
+    return make(accuracy=accuracy, latency_ms={"p50": p50})
+
+
+def test_axis_of_an_accuracy_ends_at_one(make: Make) -> None:
+    runs = [proven(1.0, 10.0, make), proven(0.98, 20.0, make)]
+    chart = accuracies(entries_of(runs, 48))[0]
+    ticks = [float(tick) for tick in re.findall(r'class="y">([\d.]+)<', chart)]
+    assert len(ticks) >= 3
+    assert max(ticks) <= 1.0
+    heights = re.findall(r'cy="([\d.]+)%"', chart)
+    assert heights == ["0", "86.96"]  # 1 is at the top, 0.977 at the bottom
+
+
+@pytest.mark.parametrize("second", [10.05, 10.0])
+def test_names_of_points_that_are_close_stand_apart(second: float, make: Make) -> None:
+    runs = [proven(1.0, p50, make) for p50 in (10.0, second, 20.0)]
+    chart = accuracies(entries_of(runs, 48))[0]
+    sides = re.findall(r'dx="(-?\d+)" dy="4" class="name[^"]*">(#\d)<', chart)
+    assert sides == [("-10", "#1"), ("10", "#2"), ("10", "#3")]
+
+
+def test_names_of_percentiles_that_are_close_do_not_lie_on_each_other(make: Make) -> None:
+    drawn = histogram(entry_of(make(700)))
+    names = re.findall(r'dy="(\d+)" class="mark-name[^"]*">(p\d+)<', drawn)
+    assert [name for _, name in names] == ["p50", "p90", "p99"]
+    assert len({dy for dy, _ in names}) == 3
 
 
 def test_shades_are_drawn_once_and_shown_on_every_panel(make: Make) -> None:

@@ -72,6 +72,34 @@ def test_reasons_stand_above_the_numbers(make: Make, read_page: Read) -> None:
     assert "OUT OF MEMORY" in text
 
 
+def test_flag_is_no_failure_because_a_failed_run_has_it_too(make: Make, read_page: Read) -> None:
+    busy = [{"kind": "busy", "text": "others were at work"}]
+    read = read_page(html_report([make(flags=busy), failed(flags=busy)], "two"))
+    assert [a.get("class") for a in read.found["li"]].count("worst") == 1  # what failed
+
+
+def test_of_what_never_ran_no_zeros_are_told(make: Make, read_page: Read) -> None:
+    zeros = {
+        "queries": 0,
+        "duration_s": 0.0,
+        "warmup_queries": 0,
+        "in_flight": 0,
+        "hint": "latency",
+    }
+    text = read_page(html_report([make(), failed(**zeros)], "two")).text
+    part = text[text.rindex("There is nothing to draw") :]
+    assert "0 in" not in part
+    assert "hint latency" in part
+
+
+def test_names_of_keys_are_words_with_units(make: Make, read_page: Read) -> None:
+    environment = {"memory_mb": 8590, "start": {"memory_available_mb": 1}, "cpu": {"max_mhz": 9}}
+    text = read_page(html_report([make(environment=environment)], "x")).text
+    for words in ("memory, MB", "memory available, MB", "cpu: max, MHz"):
+        assert words in text
+    assert " mb" not in text
+
+
 def test_flags_of_several_runs_are_one_line(make: Make, read_page: Read) -> None:
     hot = [{"kind": "throttled", "text": "it was too hot"}]
     text = read_page(html_report([make(flags=hot), make(), make(flags=hot)], "x")).text
@@ -260,7 +288,13 @@ def test_page_of_many_runs_is_below_a_megabyte(make: Make, rows: int) -> None:
     full = make(700)
     series = {name: {"unit": "x", "values": list(range(300))} for name in ("cpu_percent", "rss_mb")}
     full["timeline"] |= {"t_s": [0.1 * n for n in range(300)], "series": series}
-    full["camera"] = {"fps": 30.0, "cameras": 16, "per_camera": [{"results": 9, "dropped": 1}] * 16}
+    binned = {"results": [9, 3, 0] * 42, "dropped": [1, 7, 9] * 42}
+    full["camera"] = {
+        "fps": 30.0,
+        "cameras": 16,
+        "per_camera": [{"results": 9, "dropped": 1}] * 16,
+        "over_time": {"begin_s": 0.0, "bin_s": 0.1, "per_camera": [binned] * 16},
+    }
     records = [{**full, "variant": f"variant-{n}"} for n in range(rows)]
     assert len(html_report(records, "many").encode()) <= 1_000_000
 
@@ -356,7 +390,7 @@ def test_cameras_have_a_line_each_and_the_chart_is_of_ages(make: Make, read_page
     both = {**one, "results": 700, "dropped": 41, "unread": 2, "drop_rate": 0.05533}
     camera = {"fps": 30.0, "cameras": 2, **both, "per_camera": [one, two]}
     text = " ".join(read_page(html_report([make(camera=camera)], "x")).text.split())
-    assert "2 of 30.00 frames/s · 700 results · 41 frames dropped (5.5 %)" in text
+    assert "2 of 30 frames/s · 700 results · 41 frames dropped (5.5 %)" in text
     assert "350 results · 1 frame dropped (0.3 %) · age p50 3.500, p90 9.000, max 21.00 ms" in text
     assert "40 frames dropped (10.3 %), 2 frames of them not even read" in text
     assert "Age of results over the run" in text

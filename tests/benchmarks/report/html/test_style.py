@@ -102,6 +102,17 @@ def test_colours_are_told_apart(names: tuple[str, ...], theme: str, sight: str) 
     assert min(apart) > 15  # 2.3 is just noticeable side by side
 
 
+@pytest.mark.parametrize("sight", DEFICIENCIES)
+@pytest.mark.parametrize("theme", ["light", "dark", "paper"])
+def test_shades_of_lost_frames_rise_in_steps_that_show(theme: str, sight: str) -> None:
+    names = ["grid", "lost1", "lost2", "lost3", "lost4"]
+    seen = [lab(np.array(DEFICIENCIES[sight]) @ linear(themes()[theme][name])) for name in names]
+    assert min(float(np.linalg.norm(a - b)) for a, b in itertools.pairwise(seen)) > 15
+    steps = np.diff([tone[0] for tone in seen[1:]])  # lightness alone tells more from less
+    assert (np.abs(steps) > 8).all()
+    assert (steps > 0).all() if theme == "dark" else (steps < 0).all()
+
+
 def test_lines_that_are_not_have_dashes_of_their_own() -> None:
     dashes = [
         re.search(rf"\.c{n}\.line \{{ stroke-dasharray: ([\d ]+);", STYLE) for n in range(4, 8)
