@@ -66,7 +66,8 @@ def test_int8_is_converted_proven_and_run(
     assert lines[0].startswith("fp32 ")
     assert lines[1].startswith("int8-x86 ")
     assert "f1 1.0000 on 320 samples: pass" in lines[1]
-    assert lines[2] == f"written: {tmp_path}/a.evb (read {tmp_path}/a.evb/report.md)"
+    # What it measured on this machine may be told in between.
+    assert f"written: {tmp_path}/a.evb (read {tmp_path}/a.evb/report.md)" in lines[2:]
     for line in ("cleaning detector.onnx", "int8-x86: calibrating on 64 pictures of clip.avi"):
         assert line in done.stderr.splitlines()
     assert "\r" not in done.stderr, "plain lines where it is no terminal"
