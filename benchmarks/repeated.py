@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = ["latest_runs", "middle", "number_text", "told_of_runs"]
 
 _Record = dict[str, Any]
+_Any = TypeVar("_Any", bound=Mapping[str, Any])
 #: Results that are no latency: what they are called, and their unit.
 _METRICS = {"qps": ("rate", "queries/s"), "samples_per_s": ("rate", "frames/s")}
 
@@ -19,7 +20,7 @@ def _number(record: Mapping[str, Any]) -> int | None:
     return number if type(number) is int else None
 
 
-def latest_runs(records: Sequence[_Record]) -> list[_Record]:
+def latest_runs(records: Sequence[_Any]) -> list[_Any]:
     """The last of these records, with the other runs that were asked for together with it, in their order.
 
     A run that was made again, such as after an interruption, counts as it came out the last time.

@@ -20,7 +20,7 @@ from edgevision.built_here import is_built_here
 from edgevision.bundle import canonical_json, hash_file
 from edgevision.engine_key import DeviceFacts, EngineKey, preflight
 from edgevision.errors import BackendError
-from edgevision.text import printable
+from edgevision.text import counted, printable
 from edgevision.variant import Variant
 
 __all__ = [
@@ -127,6 +127,7 @@ def find_engine(
     if not judged:
         raise BackendError(
             f"there is no engine of {variant.id} in {folder}",
+            received=_unread(folder),
             expected=f"one for {facts}",
             hint=way_out,
         )
@@ -193,6 +194,17 @@ def variant_sha256(variant: Variant) -> str:
 
 #: From the nearest miss to the farthest.
 _WORST = ("rebuild needed", "wrong version", "wrong device")
+
+
+def _unread(folder: Path) -> str:
+    """Of the engines that `list_engines` passes over, for people; empty where there are none."""
+    try:
+        count = sum(1 for _ in folder.glob("*.engine")) - len(list_engines(folder))
+    except OSError:
+        return ""
+    if count < 1:
+        return ""
+    return f"{counted(count, 'engine')} without a sidecar that this version of edgevision reads"
 
 
 def _read_sidecar(path: Path) -> Engine | None:

@@ -87,8 +87,8 @@ def held_back() -> Iterator[None]:
         for held, handler in handlers.items():
             signal.signal(held, handler or signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    for number in came:
-        signal.raise_signal(number)
+        for number in came:  # also where no child could be started
+            signal.raise_signal(number)
 
 
 def let_through(*numbers: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 __all__ = ["write_whole"]
@@ -15,22 +15,19 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     Args:
         path: Its folder exists.
         data: All of it.
-        mode: Who may read it; the owner alone unless told otherwise.
+        mode: Who may read it, as far as the umask allows; the owner alone unless told otherwise.
 
     Raises:
         OSError: There is no room or no permission; the old file is still there.
     """
-    with tempfile.NamedTemporaryFile(
-        prefix=f".{path.name}.", dir=path.parent, delete=False
-    ) as part:
-        own = Path(part.name)
-        try:
-            part.write(data)
-            part.flush()
-            os.fsync(part.fileno())  # else a power cut may leave the new name with nothing in it
-            part.close()
-            own.chmod(mode)
-            own.replace(path)
-        except BaseException:
-            own.unlink(missing_ok=True)
-            raise
+    own = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    part = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with open(part, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(part)  # else a power cut may leave the new name with nothing in it
+        own.replace(path)
+    except BaseException:
+        own.unlink(missing_ok=True)
+        raise

@@ -4,8 +4,8 @@ The interval comes from the stationary bootstrap of each run, and of the runs wh
 It knows what happened within the runs only, and two runs of the same thing differ by more: each process lies in another
 place in memory, and meets another clock, temperature and neighbour. So there is a noise floor beside it.
 
-1. Of fewer than five runs of a side nobody knows by how much whole runs differ. So it is assumed that their levels vary
-   by `SPREAD`, and the floor is never below what that makes of the difference of two means
+1. Of fewer than five runs of each side nobody knows by how much whole runs differ. So it is assumed that their levels
+   vary by `SPREAD`, and the floor is never below what that makes of the difference of two means
    (benchmarks/studies/compare_runs.py). It is higher where the runs say so themselves: their range, or twice the
    largest difference between the eighths of a run, of a far percentile between longer parts (twice was found by
    benchmarks/studies/compare_noise.py).

@@ -13,6 +13,8 @@ _Record = Mapping[str, Any]
 #: What a server run writes beside what it was told: it is never twice the same.
 _FOUND_OUT = ("overruns", "searched")
 _SAID_ELSEWHERE = ("variant", "precision", "backend", "compute", "batch", "size", "threads", "hint")
+#: Memory is sold in steps that are larger. What a kernel keeps for itself varies, and early records have MiB for MB.
+_MEMORY, _SAME_MEMORY = "environment.memory_mb", 1.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,13 @@ def differences(base: _Record, new: _Record) -> list[Difference]:
         Difference(f"environment.libraries.{name}", was[name], now[name], False)
         for name in sorted(was.keys() & now.keys())
     ]
-    return [d for d in found if d.base is not None and d.new is not None and d.base != d.new]
+    return [d for d in found if d.base is not None and d.new is not None and not _same(d)]
+
+
+def _same(one: Difference) -> bool:
+    if one.key != _MEMORY or not all(isinstance(mb, int | float) for mb in (one.base, one.new)):
+        return bool(one.base == one.new)
+    return bool(max(one.base, one.new) <= _SAME_MEMORY * min(one.base, one.new))
 
 
 def _at(path: str) -> Callable[[_Record], Any]:
@@ -120,7 +128,7 @@ _CONDITIONS = {
 _CIRCUMSTANCES = {"options": _options} | _read_all(
     "bundle.identity", "engine.library", "engine.version", "environment.nvidia_driver",
     "environment.jetson.l4t", "environment.python", "environment.os.name", "environment.os.kernel",
-    "environment.os.container", "environment.os.virtual_machine", "environment.memory_mb",
+    "environment.os.container", "environment.os.virtual_machine", _MEMORY,
 )  # fmt: skip
 
 

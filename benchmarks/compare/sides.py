@@ -15,6 +15,7 @@ from edgevision.benchmarks.compare.metrics import METRICS
 from edgevision.benchmarks.compare.records import instance_key, title
 from edgevision.benchmarks.compare.sameness import Difference, differences
 from edgevision.benchmarks.compare.series import Series
+from edgevision.benchmarks.repeated import latest_runs
 from edgevision.errors import DataError
 
 __all__ = ["compare_sides"]
@@ -61,12 +62,22 @@ def compare_sides(
 
 
 def _grouped(records: Sequence[_Record]) -> dict[str, list[_Record]]:
-    """By model and configuration."""
+    """By model and configuration; the record that is to be compared is the last."""
     groups: dict[str, list[_Record]] = {}
     for record in records:
         name = str((record.get("bundle") or {}).get("name"))
         groups.setdefault(f"{name}\n{instance_key(record)}", []).append(record)
-    return groups
+    return {key: _valid_last(group) for key, group in groups.items()}
+
+
+def _valid_last(records: list[_Record]) -> list[_Record]:
+    """Of several runs (``--runs``) that came to their end it must not matter which of them is INVALID."""
+    if records[-1].get("valid") or records[-1].get("status") != "ok":
+        return records
+    valid = [run for run in latest_runs(records) if run.get("valid")]
+    if not valid:
+        return records
+    return [*(record for record in records if record is not valid[-1]), valid[-1]]
 
 
 def _matched(

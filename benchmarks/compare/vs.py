@@ -105,9 +105,13 @@ def bench_vs(duel: Duel, *, as_json: bool = False) -> int:
     comparison = (
         json.dumps(report_json(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     )
-    # Shown first: a file that cannot be written must not take the numbers with it.
-    show(comparison if as_json else report_text(report), end=not as_json)
-    _write(duel, [*texts, comparison, report_markdown(report)], as_json=as_json)
+    try:
+        # Shown first: a file that cannot be written must not take the numbers with it …
+        show(comparison if as_json else report_text(report), end=not as_json)
+    finally:  # … nor a stdout that cannot be written the files.
+        places = _write(duel, [*texts, comparison, report_markdown(report)])
+    for place in places:
+        show(f"written: {place}", err=as_json)
     return stop.exit_code or _status(records, report)
 
 
@@ -204,15 +208,14 @@ def _claim(duel: Duel) -> None:
         claim(duel.report / name, force=duel.force)
 
 
-def _write(duel: Duel, texts: Sequence[str], *, as_json: bool) -> None:
+def _write(duel: Duel, texts: Sequence[str]) -> list[Path]:
     places = [] if duel.report is None else [duel.report / name for name in _FILES]
     for place, text in zip(places, texts, strict=False):
         write_text(text, place, force=duel.force)
     if duel.output is not None:
         write_text(texts[_FILES.index("compare.json")], duel.output, force=duel.force)
         places.append(duel.output)
-    for place in places:
-        show(f"written: {place}", err=as_json)
+    return places
 
 
 def _status(records: Sequence[Record], report: Report) -> int:

@@ -22,6 +22,7 @@ from edgevision.benchmarks.report.rows import verdict
 from edgevision.benchmarks.report.table import table_text
 from edgevision.benchmarks.report.text import report_text
 from edgevision.benchmarks.show import show
+from edgevision.benchmarks.terminal import wrapped
 from edgevision.errors import UsageError
 from edgevision.progress import Progress
 from edgevision.signals import Stop
@@ -84,8 +85,6 @@ def bench_matrix(call: Call, *, as_json: bool = False) -> int:
     skipped = [(str(one), error["problem"]) for one, error in resolved.skipped]
     if records:
         _show(call, resolved, records, skipped, as_json=as_json, several=len(wanted) > 1)
-        if call.report is not None:
-            _write_reports(call.report, skipped, as_json=as_json)
     if call.report is not None and stop.number:
         click.echo("interrupted: --resume goes on from here", err=True)
     if len(wanted) == 1 and records and records[0]["error"] and not stop.number:
@@ -132,24 +131,27 @@ def _show(
     as_json: bool,
     several: bool,
 ) -> None:
-    # Shown first: files that cannot be written must not take the numbers with them.
     all_of_them = several or call.runs > 1
     text = _document(resolved, records) if all_of_them else data_text(records[0])
-    if as_json:
-        show(text, end=False)
-    elif several:
-        show(table_text([middle(runs) for runs in by_configuration(records)], skipped))
-    else:
-        shown = middle(records)
-        show(report_text(record_from_json(shown)))
-        for line in told_of_runs(shown):
-            show(printable(line, 600))
-    if call.output is not None:
-        write_text(text, call.output, force=call.force)
-        show(f"written: {call.output}", err=as_json)
+    try:
+        # Shown first: files that cannot be written must not take the numbers with them …
+        if as_json:
+            show(text, end=False)
+        elif several:
+            show(table_text([middle(runs) for runs in by_configuration(records)], skipped))
+        else:
+            shown = middle(records)
+            told = [line for words in told_of_runs(shown) for line in wrapped(words, hang=0)]
+            show("\n".join([report_text(record_from_json(shown)), *told]))
+    finally:  # … nor a stdout that cannot be written the files.
+        if call.output is not None:
+            write_text(text, call.output, force=call.force)
+        places = [] if call.report is None else _write_reports(call.report, skipped)
+    for place in ([] if call.output is None else [call.output]) + places:
+        show(f"written: {place}", err=as_json)
 
 
-def _write_reports(folder: Path, skipped: Sequence[tuple[str, str]], *, as_json: bool) -> None:
+def _write_reports(folder: Path, skipped: Sequence[tuple[str, str]]) -> list[Path]:
     """From the latest runs of each configuration in the folder's history."""
     history = read_history(folder / JOURNAL).records
     runs = [latest_runs(records) for records in by_configuration(history)]
@@ -161,8 +163,7 @@ def _write_reports(folder: Path, skipped: Sequence[tuple[str, str]], *, as_json:
         for record in records
     }
     all_runs = [kept[id(record)] for record in history if id(record) in kept]
-    for place in write_reports(folder, rows, f"Benchmark of {models}", skipped, all_runs):
-        show(f"written: {place}", err=as_json)
+    return write_reports(folder, rows, f"Benchmark of {models}", skipped, all_runs)
 
 
 def _document(resolved: Resolved, records: Sequence[dict[str, Any]]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from edgevision.benchmarks.matrix.expand import Resolved, Wanted, in_order, reso
 from edgevision.benchmarks.matrix.failure import error_from, oom_kills, status_and_error
 from edgevision.benchmarks.plan import Plan
 from edgevision.benchmarks.record import Record
+from edgevision.benchmarks.repeated import latest_runs
 from edgevision.benchmarks.terms import StopSign
 from edgevision.progress import Progress
 from edgevision.text import counted, redacted
@@ -96,21 +98,21 @@ def run_matrix(
     there = _there_before(job)
     records: list[dict[str, Any]] = []
     turns = rounds(resolved.instances, job.runs)
-    had = [there.get(_asked(job, resolved, pair), [])[number - 1 :][:1] for number, pair in turns]
-    gauge = _Gauge(progress, len(resolved.instances), had.count([]))
+    had = [there.get((_asked(job, resolved, pair), number)) for number, pair in turns]
+    gauge = _Gauge(progress, len(resolved.instances), had.count(None))
     ended: set[str] = set()
     for place, ((number, pair), before) in enumerate(zip(turns, had, strict=True), 1):
-        if not before and stop.number:
+        if before is None and stop.number:
             break
         if pair[0].instance_id in ended:
-            gauge.next(0 if before else 1)
+            gauge.next(1 if before is None else 0)
             continue
-        record = before[0] if before else _run(job, resolved, pair, number, stop, gauge)
+        record = _run(job, resolved, pair, number, stop, gauge) if before is None else before
         if record["status"] != "ok":
             ended.add(pair[0].instance_id)
         records.append(record)
         if told is not None:
-            told(place, len(turns), record, bool(before))
+            told(place, len(turns), record, before is not None)
     return records
 
 
@@ -261,28 +263,36 @@ def _asked(job: Job, resolved: Resolved, pair: tuple[Instance, Plan]) -> str:
     return request_id(instance.to_json(), plan, job.source, resolved.identity, job.choices)
 
 
-def _there_before(job: Job) -> dict[str, list[dict[str, Any]]]:
-    """Records of the journal that answer what is asked, on this machine as it is; the last runs of each, oldest first.
+def _there_before(job: Job) -> dict[tuple[str, int], dict[str, Any]]:
+    """Records of the journal that answer what is asked, by its `request_id` and the number of the run.
 
-    What refused or could not be found may be there by now, and costs little to be asked again.
+    Of each they are the runs that were made last, as the reports take them, until the first that does not answer: not
+    on this machine as it is, or not to its end. What refused or could not be found may be there by now, and costs
+    little to be asked again.
     """
-    there: dict[str, list[dict[str, Any]]] = {}
     if not job.resume or job.journal is None:
-        return there
+        return {}
     now = read_environment()
+    asked: dict[str, list[dict[str, Any]]] = {}
     for record in read_history(job.journal).records:
-        answers = record.get("request_id") and record.get("status") in _RESULTS
-        if answers and _same_machine(record["environment"], now):
-            runs = there.setdefault(record["request_id"], [])
-            if runs and runs[-1]["status"] != "ok":  # what came after it began anew
-                runs.clear()
-            runs.append(record)
-    return {asked: records[-job.runs :] for asked, records in there.items()}
+        if record.get("request_id"):
+            asked.setdefault(record["request_id"], []).append(record)
+    return {
+        (request, number): record
+        for request, records in asked.items()
+        for number, record in enumerate(
+            takewhile(lambda one: _answers(one, now), latest_runs(records)), 1
+        )
+    }
+
+
+def _answers(record: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    return record.get("status") in _RESULTS and _same_machine(record["environment"], now)
 
 
 def _same_machine(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether what both know of the machine is the same; a library that one of them did not see does not count."""
-    for key in before.keys() & now.keys():
+    for key in (before.keys() & now.keys()) - {"memory_mb"}:  # early records have MiB in it
         old, new = before[key], now[key]
         if key == "libraries":
             if any(

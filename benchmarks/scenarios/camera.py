@@ -131,7 +131,9 @@ def _told(
         cameras: int64 ``(results,)``: which camera gave each.
         lost: What they lost meanwhile.
     """
-    age_ns, origin_ns = measured.total_ns, measured.origin_ns
+    age_ns = measured.total_ns
+    # Without a result there is no first query to count from.
+    origin_ns = measured.origin_ns if len(age_ns) else lost.began_ns
     each = [
         _one(age_ns[cameras == number], replaced, unread)
         for number, (replaced, unread) in enumerate(zip(lost.replaced, lost.unread, strict=True))

@@ -89,7 +89,7 @@ class PrimaryContext:
 
         Args:
             work: Frees what uses memory: graphs, execution contexts, engines.
-            memory: Frees buffers, events and streams, which are pycuda's.
+            memory: Frees buffers, events and streams.
 
         Returns:
             Whether the work was freed.
@@ -119,10 +119,10 @@ class PrimaryContext:
             closings = [owner.close for owner in self._owners]
         if self._busy():
             self._kept.extend(closings)
-            return
-        _each(closings)
-        if not lost():
-            self.free(tuple(self._kept), [])
+        else:
+            _each(closings)
+            if not lost():
+                self.free(tuple(self._kept), [])
         while self._stack.get_current() == self._context:  # Ctrl-C came between a push and its pop
             self._stack.pop()
 

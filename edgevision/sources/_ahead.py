@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 from queue import SimpleQueue
 from threading import Thread
+from weakref import WeakSet
 
 from edgevision.frame import Frame
 from edgevision.sources import Source, SourceInfo
@@ -15,6 +16,8 @@ __all__ = ["Ahead", "ahead"]
 _PATIENCE_S = 5.0
 #: Frames that wait, or are being filled: one is ready while the other is decoded. More would only take memory.
 _FRAMES = 2
+#: What nobody has closed yet; a reader that runs keeps its own.
+_opened: WeakSet[Ahead] = WeakSet()
 
 
 def ahead(source: Source) -> Source:
@@ -50,7 +53,7 @@ class Ahead:
         # A daemon: a stream that nobody closes must not keep the program from ending.
         self._reader = Thread(target=self._read, args=queues, name="edgevision-ahead", daemon=True)
         self._reader.start()
-        atexit.register(self._end)
+        _opened.add(self)
         return info
 
     def read(self, into: Frame) -> bool:
@@ -84,14 +87,14 @@ class Ahead:
             self._spare.put(None)
             self._reader.join()
             self._reader = None
-            atexit.unregister(self._end)
+            _opened.discard(self)
 
     def _end(self) -> None:
-        """At the end of the program: a thread that Python stops within a library takes the process down."""
-        if self._reader is not None:
+        reader = self._reader  # another thread may close it meanwhile
+        if reader is not None:
             self.cancel()
             self._spare.put(None)
-            self._reader.join(_PATIENCE_S)
+            reader.join(_PATIENCE_S)
 
     def _read(
         self, ready: SimpleQueue[Frame | BaseException | None], spare: SimpleQueue[Frame | None]
@@ -107,3 +110,10 @@ class Ahead:
             ready.put(error)
         else:
             ready.put(None)
+
+
+@atexit.register
+def _end_all() -> None:
+    """At the end of the program: a thread that Python stops within a library takes the process down."""
+    for one in tuple(_opened):
+        one._end()

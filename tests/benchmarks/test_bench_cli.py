@@ -103,12 +103,18 @@ def test_reader_who_has_left_takes_neither_the_files_nor_the_exit_status(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_stdout_on_a_full_disk_does_not_take_the_record(model_file: Path, tmp_path: Path) -> None:
-    output = tmp_path / "b.json"
+@pytest.mark.parametrize("more", [[], ["--runs", "2"], ["--vs", "{model}"]], ids=str)
+def test_stdout_on_a_full_disk_does_not_take_the_files(
+    more: list[str], model_file: Path, tmp_path: Path
+) -> None:
+    output, report = tmp_path / "b.json", tmp_path / "report"
+    more = [part.format(model=model_file) for part in more]
     with Path("/dev/full").open("w") as full:
-        arguments = [model_file, NOISE, *QUICK, "--output", output]
+        arguments = [model_file, NOISE, *QUICK, "--output", output, *more]
+        arguments += ["--report", report] if more else []
         assert bench_into(full.fileno(), *arguments) == 1
-    assert json.loads(output.read_text())["valid"]
+    assert json.loads(output.read_text())
+    assert not more or len([*report.iterdir()]) == 4
 
 
 def test_inference_only_is_marked(model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -26,6 +28,11 @@ def test_schema_is_one_and_describes_every_key_of_a_record(record: Record) -> No
     assert problems(data) == []
     assert set(SCHEMA["required"]) <= set(data) == set(SCHEMA["properties"])
     assert tuple(SCHEMA["properties"]["status"]["enum"]) == STATUSES
+
+
+def test_every_key_of_a_record_is_documented() -> None:
+    docs = Path(__file__).parents[2] / "docs" / "records.md"
+    assert not set(SCHEMA["properties"]) - set(re.findall(r"`([a-z_]+)", docs.read_text("utf-8")))
 
 
 def test_record_as_a_file_follows_it_too_and_comes_back(record: Record) -> None:

@@ -149,6 +149,24 @@ def test_a_sidecar_of_wrong_types_is_passed_over(tmp_path: Path):
     assert list_engines(tmp_path) == []
 
 
+def test_engines_whose_sidecars_are_of_another_version_are_told(variant: Variant):
+    """As those that were built before the model of GPU was part of the key."""
+    folder = variant.file.parent / "engines"
+    path = put(folder).path.with_suffix(".json")
+    sidecar = json.loads(path.read_text())
+    del sidecar["key"]["device"]
+    path.write_text(json.dumps(sidecar))
+    with pytest.raises(BackendError, match="there is no engine of") as raised:
+        find_engine(variant.file.parent, variant, ORIN)
+    assert raised.value.received.startswith("1 engine without a sidecar that this version")
+    assert "edgevision build" in raised.value.hint
+    path.unlink()
+    path.with_suffix(".engine").unlink()
+    with pytest.raises(BackendError) as raised:
+        find_engine(variant.file.parent, variant, ORIN)
+    assert raised.value.received == ""
+
+
 def test_a_sidecar_that_is_a_pipe_is_not_waited_for(tmp_path: Path):
     good = put(tmp_path)
     os.mkfifo(tmp_path / "pipe.json")

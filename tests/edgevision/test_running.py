@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,7 @@ import onnx
 import pytest
 
 from edgevision import running
+from edgevision.errors import BundleError
 
 ROOT = Path(__file__).resolve().parents[2]
 STATS = {"frames", "dropped", "fps", "age_ms", "stages_ms"}
@@ -517,6 +520,62 @@ def test_a_summary_that_cannot_be_written_leaves_the_old_one(models, tmp_path, c
     assert "s.json could not be written: File too large" in done.stderr
     assert "Traceback" not in done.stderr
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"s.json": "{}"}
+
+
+def test_a_summary_that_is_mounted_into_a_container_is_written_in_place(
+    bundle, squares_video, tmp_path, ev, monkeypatch
+):
+    def busy(path, data, *, mode):
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(running, "write_whole", busy)
+    stats = tmp_path / "s.json"
+    stats.write_text("x" * 9000)
+    ended = ev("run", bundle, squares_video, "--stats", stats, "--force", "--frames", 2)
+    assert ended.status == 0
+    assert json.loads(stats.read_text())["frames"] == 2
+
+
+@pytest.mark.parametrize(
+    ("live", "order"), [(False, ["source", "model"]), (True, ["model", "source"])]
+)
+def test_files_are_opened_before_the_model_and_live_sources_after_it(live, order, monkeypatch):
+    """Files are decoded while the model loads; frames of a live source would be old by then."""
+    source = Told(live)
+    monkeypatch.setattr(running, "open_model", source.model)
+    with running._both_opened(Path("m.evb"), {}, source):
+        assert source.done == order
+    assert source.done == [*order, *(f"{name} closed" for name in order[::-1])]
+
+
+def test_a_file_is_closed_when_the_model_cannot_be_opened(monkeypatch):
+    def broken(*_, **__):
+        raise BundleError("there is no such model")
+
+    monkeypatch.setattr(running, "open_model", broken)
+    source = Told(live=False)
+    with pytest.raises(BundleError), running._both_opened(Path("m.evb"), {}, source):
+        pass
+    assert source.done == ["source", "source closed"]
+
+
+class Told:
+    """A source, or what opens a model, that notes what is done with it."""
+
+    def __init__(self, live):
+        self.live, self.problems, self.done = live, [], []
+
+    def open(self):
+        self.done.append("source")
+
+    def close(self):
+        self.done.append("source closed")
+
+    @contextmanager
+    def model(self, *_, **__):
+        self.done.append("model")
+        yield
+        self.done.append("model closed")
 
 
 def test_the_summary_may_go_to_a_device(models, command):

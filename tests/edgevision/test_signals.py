@@ -54,6 +54,14 @@ def test_ctrl_c_waits_until_a_child_is_started():
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM}
 
 
+def test_ctrl_c_is_not_lost_where_no_child_could_be_started():
+    with pytest.raises(KeyboardInterrupt) as raised, held_back():
+        # As when another thread took it, for which it is not blocked.
+        signal.getsignal(signal.SIGINT)(signal.SIGINT, None)
+        raise BlockingIOError
+    assert isinstance(raised.value.__context__, BlockingIOError)
+
+
 def test_the_first_child_of_a_process_holds_both_signals_from_its_first_moment(tmp_path):
     """A terminal sends Ctrl-C to the child too, which would print a traceback."""
     (tmp_path / "first.py").write_text(

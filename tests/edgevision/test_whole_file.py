@@ -19,6 +19,15 @@ def test_a_file_is_replaced_with_the_mode_that_was_asked_for(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_user_who_shares_nothing_shares_no_file(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        write_whole(tmp_path / "file", b"data", mode=0o644)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 @pytest.mark.parametrize("error", [OSError(28, "no space left"), KeyboardInterrupt()])
 def test_what_ends_the_writing_leaves_the_old_file_and_nothing_else(

@@ -133,7 +133,10 @@ started.wait(60)
     assert ended.outcome.live.keys() <= {"contexts", "pinned"}
 
 
-def test_a_program_may_end_although_the_gpu_hangs(gpu: Gpu, squares: Path) -> None:
+@pytest.mark.parametrize(
+    "last", ["pass", "model.session._context.attached().__enter__()"], ids=["idle", "interrupted"]
+)
+def test_a_program_may_end_although_the_gpu_hangs(gpu: Gpu, squares: Path, last: str) -> None:
     code = """
 import sys, threading
 from edgevision.cuda import context
@@ -143,8 +146,10 @@ model = on_gpu(sys.argv[1])
 threading.Thread(target=model, args=(square(2),), daemon=True).start()
 while not report()["calls"].get("cuEventSynchronize"):
     pass
+{last}
 print("ended")
 """
+    code = code.replace("{last}", last)
     hangs = Settings(delay_us="kernel=600000000")
     ended = gpu.run(code, squares, settings=hangs, timeout_s=60)
     assert (ended.outcome.returncode, ended.out, ended.err) == (0, "ended\n", "")

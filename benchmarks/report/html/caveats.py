@@ -33,6 +33,7 @@ def caveats_of(entries: Sequence[Entry]) -> list[Caveat]:
         _flags,
         _runs,
         _boundaries,
+        _scenarios,
         _machines,
         _overlap,
         _busy,
@@ -85,6 +86,17 @@ def _boundaries(entries: Sequence[Entry]) -> list[Caveat]:
         return []
     words = "the engine alone is timed here: not to be compared with the runs that are end to end"
     return [Caveat("other boundary", only, words)]
+
+
+def _scenarios(entries: Sequence[Entry]) -> list[Caveat]:
+    names = [text(e.record.get("scenario")).removesuffix("-inference-only") for e in entries]
+    if len(set(names) - {""}) < 2:
+        return []
+    words = (
+        "these runs are of several scenarios, whose times count from different moments (of cameras they are ages): "
+        "compare times and rates within a scenario"
+    )
+    return [Caveat("scenarios", (), words)]
 
 
 def _machines(entries: Sequence[Entry]) -> list[Caveat]:

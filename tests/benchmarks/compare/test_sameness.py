@@ -50,6 +50,24 @@ def test_what_one_may_want_to_compare_is_told(
     assert found.key == path
 
 
+@pytest.mark.parametrize(
+    ("base", "new", "told"),
+    [
+        (32_000, 32_000, 0),
+        (7_772, 8_150, 0),  # the same machine: early records have MiB in it
+        (8_150, 7_990, 0),  # another kernel keeps more for itself
+        (7_772, 16_100, 1),
+        (16_100, 7_772, 1),
+        ("much", 7_772, 1),
+    ],
+)
+def test_memory_differs_where_another_module_is_in_it(
+    base: object, new: object, told: int, make_record: MakeRecord
+) -> None:
+    records = [changed(make_record([1]), "environment.memory_mb", memory) for memory in (base, new)]
+    assert [d.key for d in differences(*records)] == ["environment.memory_mb"] * told
+
+
 def test_power_mode_of_a_jetson_is_refused(make_record: MakeRecord) -> None:
     one, other = (
         changed(make_record([1]), "environment.jetson", {"power_mode": mode})

@@ -133,6 +133,39 @@ def test_runs_that_are_invalid_are_left_out_and_counted(
     assert comparison.notes == ["base: records left out, being INVALID: 1"]
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_it_does_not_matter_which_of_several_runs_is_invalid(
+    place: int, make_record: MakeRecord, quiet: Quiet
+) -> None:
+    runs = [
+        make_record(quiet(n), repetition={"number": n + 1, "of": 3}, request_id="a")
+        for n in range(3)
+    ]
+    runs[place] |= {"valid": False, "invalid_reason": "too few queries"}
+    (comparison,) = compare_sides([make_record(quiet(9))], runs).comparisons
+    assert len(comparison.new) == 2
+    assert comparison.notes == ["new: records left out, being INVALID: 1"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"repetition": None},  # a later run that was asked for alone
+        {"status": "crashed", "error": {"problem": "SIGSEGV"}},
+    ],
+)
+def test_a_last_run_that_is_broken_is_not_passed_over(
+    change: dict[str, Any], make_record: MakeRecord, quiet: Quiet
+) -> None:
+    broken = {"valid": False, "invalid_reason": "too few queries"} | change
+    runs = [
+        make_record(quiet(n), repetition={"number": n + 1, "of": 3}, request_id="a")
+        for n in range(3)
+    ]
+    with pytest.raises(DataError, match="nothing that can be compared"):
+        compare_sides([make_record(quiet(9))], [*runs[:2], runs[2] | broken])
+
+
 @pytest.mark.parametrize("text", ["p99", "p98=5%"])
 def test_senseless_bound_is_a_usage_error(text: str, pair: tuple[Path, Path]) -> None:
     assert compare(*pair, "--max-regression", text) == 2

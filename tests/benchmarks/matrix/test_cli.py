@@ -147,6 +147,38 @@ def test_resume_makes_the_runs_that_are_missing(
     assert "the one of 4 runs" in capsys.readouterr().out
 
 
+def test_resume_goes_on_with_the_runs_that_were_made_last(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Measured anew, and interrupted in the second of three runs: what was measured before is another set."""
+    arguments = [model_file, NOISE, *QUICK, "--report", tmp_path, "--runs", "3"]
+    journal = tmp_path / "records.jsonl"
+    assert bench(*arguments) == bench(*arguments) == 0
+    *whole, cut, _ = [json.loads(line) for line in journal.open()]
+    cut |= {"status": "interrupted", "valid": False, "invalid_reason": "interrupted by signal 2"}
+    journal.write_text("".join(json.dumps(record) + "\n" for record in [*whole, cut]))
+    capsys.readouterr()
+    assert bench(*arguments, "--resume") == 0
+    made = [json.loads(line) for line in journal.open()][5:]
+    assert [record["repetition"]["number"] for record in made] == [2, 3]
+    last_three = sorted(record["result"]["value"] for record in [whole[3], *made])
+    assert f"{last_three[1]:,.3f} ms" in capsys.readouterr().out
+    rows = list(csv.DictReader((tmp_path / "records.csv").open()))
+    assert sorted(float(row["result"]) for row in rows) == last_three
+
+
+def test_resume_takes_records_whose_memory_is_in_mebibytes(
+    model_file: Path, tmp_path: Path
+) -> None:
+    journal = tmp_path / "records.jsonl"
+    assert bench(model_file, NOISE, *QUICK, "--report", tmp_path) == 0
+    record = json.loads(journal.read_text())
+    record["environment"]["memory_mb"] = int(record["environment"]["memory_mb"] * 1e6) >> 20
+    journal.write_text(json.dumps(record) + "\n")
+    assert bench(model_file, NOISE, *QUICK, "--report", tmp_path, "--resume") == 0
+    assert len(journal.read_text().splitlines()) == 1
+
+
 def test_what_failed_is_not_run_again(model_file: Path, tmp_path: Path) -> None:
     absent = tmp_path / "absent.png"
     report = tmp_path / "report"

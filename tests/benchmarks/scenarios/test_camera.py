@@ -283,6 +283,20 @@ def test_interrupted_run_ends_all_threads_and_is_invalid(
     assert threading.active_count() == before
 
 
+def test_losses_of_a_run_without_results_begin_at_zero_and_not_at_the_machine_s_start(
+    open_fake: OpenFake, pictures: list[Image], sign: SimpleNamespace
+) -> None:
+    def outputs(_inputs: Mapping[str, Any], number: int) -> Mapping[str, Any]:
+        if number == 20:
+            sign.number = 2
+        return {}
+
+    model, asked = open_fake(outputs=outputs), plan(fps=300, warmup=50)
+    camera = run(model, lambda: MemorySource(pictures), asked, sign).camera
+    assert camera is not None
+    assert (camera["results"], camera["dropped"], camera["over_time"]["begin_s"]) == (0, 0, 0)
+
+
 def test_real_detector_keeps_up_with_a_slow_camera(
     test_data: Path, sign: SimpleNamespace, real_detector: Model
 ) -> None:

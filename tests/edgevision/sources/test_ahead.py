@@ -271,10 +271,31 @@ def test_a_program_may_end_while_frames_are_read():
     assert (done.returncode, done.stdout, done.stderr) == (0, "cancelled\n", "")
 
 
-def test_nothing_of_a_closed_source_is_kept_until_the_program_ends():
+def test_a_thread_may_close_a_source_while_the_program_ends_it():
+    inner = Numbers(50)
+    source = Ahead(inner)
+    source.open()
+    cancel = inner.cancel
+
+    def closed_meanwhile():
+        inner.cancel = cancel
+        source.close()
+
+    inner.cancel = closed_meanwhile
+    source._end()
+    assert not inner.threads["read"].is_alive() if "read" in inner.threads else True
+    assert "close" in inner.threads
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "read to its end"])
+def test_nothing_of_a_source_that_is_done_is_kept_until_the_program_ends(closed):
     source = Ahead(Numbers(5))
     source.open()
-    source.close()
+    if closed:
+        source.close()
+    else:
+        taken(source)
+        source._reader.join()
     kept = weakref.ref(source)
     del source
     assert kept() is None

@@ -1,4 +1,4 @@
-"""What speed costs: accuracy against latency, one picture for each model and metric."""
+"""What speed costs: accuracy against latency, one picture for each model, metric and scenario."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ _METRICS = {
     "1-nme": "1 − key point error against fp32",
 }
 _SHORT = {"map50_95": "mAP", "f1": "F1", "miou": "IoU", "1-nme": "1 − NME"}
-
-
 #: No metric is above it.
 _BEST = 1.0
 #: Parts of the picture's width and height that a point takes with its name.
@@ -50,7 +48,10 @@ def metric_of(entry: Entry) -> str:
 
 
 def accuracies(entries: Sequence[Entry]) -> list[Markup]:
-    """One figure and one table for each model, metric and boundary, of runs that may be quoted."""
+    """One figure and one table for each model, metric and scenario, of runs that may be quoted.
+
+    What is faster is asked within a scenario: in each of them time counts from another moment, of cameras it is an age.
+    """
     groups: dict[tuple[str, str, str], list[_Point]] = {}
     for entry in entries:
         value, latency = accuracy_of(entry), entry.latency("p50")
@@ -58,14 +59,15 @@ def accuracies(entries: Sequence[Entry]) -> list[Markup]:
             key = (
                 text(dig(entry.record, "bundle", "name"), 60),
                 text(dig(entry.record, "accuracy", "metric"), 40),
-                text(dig(entry.record, "boundary", "kind"), 40),
+                text(entry.record.get("scenario"), 40),
             )
             groups.setdefault(key, []).append(_Point(entry, latency, value))
     return [part for key, points in groups.items() for part in _group(*key, points)]
 
 
-def _group(model: str, metric: str, boundary: str, points: list[_Point]) -> list[Markup]:
-    name = f"{model}: {_METRICS.get(metric, metric)}"
+def _group(model: str, metric: str, scenario: str, points: list[_Point]) -> list[Markup]:
+    name = f"{model}: {_METRICS.get(metric, metric)}{f', {scenario}' if scenario else ''}"
+    latency = f"p50 {points[0].entry.measure}, ms"
     rows = [
         [
             row_head(point.entry),
@@ -77,11 +79,10 @@ def _group(model: str, metric: str, boundary: str, points: list[_Point]) -> list
         ]
         for point in points
     ]
-    heads = ["run", "value", "of fp32", "samples", "verdict", "p50, ms"]
-    listed = table(f"{name}{f', {boundary}' if boundary else ''}", heads, rows)
+    listed = table(name, ["run", "value", "of fp32", "samples", "verdict", latency], rows)
     if len(points) < 2:  # one point is no picture
         return [listed]
-    return [element("div", _chart(name, boundary, points), listed, class_="two")]
+    return [element("div", _chart(name, latency, points), listed, class_="two")]
 
 
 def _four(value: float | None) -> str:
@@ -92,20 +93,20 @@ def _count(value: float | None) -> str:
     return NONE if value is None else f"{value:,.0f}"
 
 
-def _chart(name: str, boundary: str, points: list[_Point]) -> Markup:
+def _chart(name: str, latency: str, points: list[_Point]) -> Markup:
     least, most = min(p.latency_ms for p in points), max(p.latency_ms for p in points)
     beside = (most - least) * _NAME_WIDE
     x = around(max(least - beside, least / 2), most + beside)
     values = [point.value for point in points]
     room = max((max(values) - min(values)) * 0.15, 0.002)
     y = Scale(max(0.0, min(values) - room), max(max(values), min(max(values) + room, _BEST)))
-    plot = Plot(x, y, f"p50 latency, ms{f', {boundary}' if boundary else ''}", "", "middle")
+    plot = Plot(x, y, latency, "", "middle")
     dots = [
         part
         for p in points
         for part in dot(plot, p.latency_ms, p.value, p.entry, left=_crowded(plot, p, points))
     ]
-    says = f"{name} against latency. " + "; ".join(
+    says = f"{name} against {points[0].entry.measure}. " + "; ".join(
         f"{p.entry.tag}: {p.value:.4f} at {digits(p.latency_ms)} ms" for p in points[:12]
     )
     caption = captioned(name, "Up and to the left is better; the axis does not begin at 0.")

@@ -14,7 +14,6 @@ from edgevision.benchmarks.report.html.scales import Scale, around
 
 __all__ = ["distribution", "tail"]
 
-_X = "latency, ms"
 #: Names are written on the lines between these heights, each at its own.
 _LOWEST_NAME, _HIGHEST_NAME = 0.25, 0.85
 
@@ -22,7 +21,11 @@ _LOWEST_NAME, _HIGHEST_NAME = 0.25, 0.85
 def distribution(entries: Sequence[Entry], points: int) -> Markup:
     """The share of queries that took at most so long."""
     plot = Plot(
-        _latencies(entries), Scale(0, 1), _X, "", y_ticks=[(n / 4, f"{25 * n}%") for n in range(5)]
+        _latencies(entries),
+        Scale(0, 1),
+        _x_title(entries),
+        "",
+        y_ticks=[(n / 4, f"{25 * n}%") for n in range(5)],
     )
     lines = [_step(plot, entry, points) for entry in entries]
     heights = np.linspace(_HIGHEST_NAME, _LOWEST_NAME, len(entries))
@@ -31,7 +34,7 @@ def distribution(entries: Sequence[Entry], points: int) -> Markup:
         for entry, height in zip(entries, heights.tolist(), strict=True)
         if entry.colour is not None
     ]
-    says = "Cumulative distribution of the end-to-end latency. " + _in_words(entries)
+    says = "Cumulative distribution. " + _in_words(entries)
     return figure(
         "Share of queries that took at most so long", plot.draw(says, layer(*lines), *names)
     )
@@ -42,13 +45,17 @@ def tail(entries: Sequence[Entry], points: int) -> Markup:
     decades = max(2, math.ceil(math.log10(max(len(entry.sorted_ms) for entry in entries))))
     ticks = [(1 - n / decades, f"{100 / 10**n:g}%") for n in range(decades + 1)]
     rarity = Scale(10.0**-decades, 1.0, log=True)
-    plot = Plot(_latencies(entries), rarity, _X, "", y_ticks=ticks)
+    plot = Plot(_latencies(entries), rarity, _x_title(entries), "", y_ticks=ticks)
     lines = [_tail_line(plot, entry, points) for entry in entries]
     says = "Share of queries that took at least so long, logarithmic. " + _in_words(entries)
     return figure(
         "Share of queries that took at least so long: the tail",
         plot.draw(says, layer(*lines)),
     )
+
+
+def _x_title(entries: Sequence[Entry]) -> str:
+    return f"{' or '.join(sorted({entry.measure for entry in entries}, reverse=True))}, ms"
 
 
 def _latencies(entries: Sequence[Entry]) -> Scale:

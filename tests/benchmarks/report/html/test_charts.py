@@ -228,6 +228,32 @@ def proven(value: float, p50: float, make: Make) -> dict[str, Any]:
     return make(accuracy=accuracy, latency_ms={"p50": p50})
 
 
+def test_accuracy_stands_against_times_of_one_scenario_and_ages_by_themselves(make: Make) -> None:
+    runs = [proven(0.9, 10.0, make), proven(0.95, 20.0, make)]
+    offline = [run | {"scenario": "offline"} for run in runs]
+    ages = [run | {"scenario": "camera", "camera": lost(0.0, [([1], [0])])} for run in runs]
+    charts = accuracies(entries_of([*runs, *offline, *ages], 48))
+    assert [re.findall(r"<circle", chart) for chart in charts] == [["<circle"] * 2] * 3
+    for chart, scenario, measure in zip(
+        charts, ("single-stream", "offline", "camera"), ("latency", "latency", "age of results"),
+        strict=True,
+    ):  # fmt: skip
+        assert f", {scenario}<" in chart
+        assert f">p50 {measure}, ms<" in chart
+
+
+@pytest.mark.parametrize(
+    ("cameras", "title"),
+    [((0,), "latency"), ((1,), "age of results"), ((1, 0, 1), "latency or age of results")],
+)
+def test_axis_of_distributions_says_what_the_times_are(
+    cameras: tuple[int, ...], title: str, make: Make
+) -> None:
+    runs = [make(camera=lost(0.0, [([1], [0])]) if camera else None) for camera in cameras]
+    for chart in (distribution, tail):
+        assert f">{title}, ms<" in chart(entries_of(runs, 48), 100)
+
+
 def test_axis_of_an_accuracy_ends_at_one(make: Make) -> None:
     runs = [proven(1.0, 10.0, make), proven(0.98, 20.0, make)]
     chart = accuracies(entries_of(runs, 48))[0]

@@ -143,6 +143,15 @@ def test_runs_that_cannot_be_compared_are_pointed_out(make: Make, read_page: Rea
     assert "not all runs were made in the same environment; what differs: cpu: name" in text
 
 
+def test_several_scenarios_are_pointed_out_and_the_engine_alone_is_none(
+    make: Make, read_page: Read
+) -> None:
+    alone = "single-stream-inference-only"
+    for names, told in ((("single-stream", alone), False), (("offline", "camera"), True)):
+        text = read_page(html_report([make(scenario=name) for name in names], "x")).text
+        assert ("compare times and rates within a scenario" in text) == told
+
+
 def test_a_clean_matrix_has_no_caveat(make: Make, read_page: Read) -> None:
     text = read_page(html_report([make(), make(seed=1)], "x")).text
     assert "Nothing was found that speaks against these numbers" in text
