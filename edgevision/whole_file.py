@@ -23,7 +23,7 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     own = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     part = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        with open(part, "wb") as file:
+        with os.fdopen(part, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(part)  # else a power cut may leave the new name with nothing in it
