@@ -114,6 +114,9 @@ def _latency(
 ) -> Markup:
     y = entry.samples_ms
     x = entry.begins_s if entry.begins_s is not None else np.arange(len(y), dtype=np.float64)
+    # Results of several cameras come in another order than their frames were due.
+    order = np.argsort(x, kind="stable")
+    x, y = x[order], y[order]
     scale = around(float(y.min()), float(y.max()))
     title = f"{entry.measure}, ms{' (logarithmic)' if scale.log else ''}"
     plot = Plot(axis.scale, scale, axis.title if titled else "", title, "middle")

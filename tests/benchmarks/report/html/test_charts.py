@@ -288,6 +288,19 @@ def test_shades_are_drawn_once_and_shown_on_every_panel(make: Make) -> None:
     assert drawn.count('href="#throttled1"') == panels
 
 
+def test_the_line_of_results_that_overtook_each_other_never_goes_back_in_time(make: Make) -> None:
+    """Of several cameras, the frame that was due first need not be the first to have its result."""
+    seconds = [0, 5, 2, 9]
+    record = make(timeline=None, begins_ns=[s * 10**9 for s in seconds])
+    record |= {"samples_ns": [300 * MS, 100 * MS, 200 * MS, 100 * MS]}
+    drawn = timeline(entry_of(record), 240)
+    [steps] = re.findall(r'<path d="M\d+ \d+l0 0 ([^"]*)" class="line thin', drawn)
+    across = [int(dx) for dx in steps.split()[::2]]
+    assert len(across) == 3
+    assert across[0] == pytest.approx(across[1] * 2 / 3, abs=1), "2 s, then 3 s, then 4 s"
+    assert across[2] == pytest.approx(across[1] * 4 / 3, abs=1)
+
+
 def test_sensors_without_begins_have_an_axis_of_their_own(make: Make) -> None:
     drawn = timeline(entry_of(make(begins_ns=[])), 100)
     assert "number of the query" in drawn
