@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevision.errors import OutputError
 from edgevision.percentiles import summary_ms
 from edgevision.sinks import claim
-from edgevision.whole_file import write_whole
+from edgevision.whole_file import write_output
 
 __all__ = [
     "SCHEMA",
@@ -253,25 +252,13 @@ def write_record(record: Record, path: Path, *, force: bool = False) -> None:
 
 
 def write_text(text: str, path: Path, *, force: bool = False) -> None:
-    """Writes the whole text or nothing.
-
-    A link is followed; what is no plain file (a pipe, a device) is written to as it stands.
+    """Claims the place, and writes as `edgevision.whole_file.write_output`.
 
     Raises:
-        OutputError: As `edgevision.sinks.claim`, or the disk is full.
+        OutputError: As these two.
     """
     claim(path, force=force)
-    place = path.resolve()
-    try:
-        if place.is_file() or not place.exists():
-            write_whole(place, text.encode(), mode=0o644)
-        else:
-            place.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(
-            f"{path} could not be written: {error.strerror}",
-            hint="make room, or choose another place",
-        ) from error
+    write_output(path, text)
 
 
 _FIELDS = [field.name for field in fields(Record)]

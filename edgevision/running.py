@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -25,12 +24,9 @@ from edgevision.sources._ahead import ahead
 from edgevision.sources._limited import Limited
 from edgevision.streams import tell
 from edgevision.text import printable
-from edgevision.whole_file import write_whole
+from edgevision.whole_file import write_output
 
 __all__ = ["run_model", "stage_summary"]
-
-#: Of a file that can be written but not replaced: mounted by itself into a container, or in a folder of others.
-_NOT_REPLACED = (errno.EACCES, errno.EBUSY, errno.EPERM, errno.EROFS)
 
 
 @dataclass(slots=True)
@@ -204,7 +200,7 @@ def _report(
 ) -> None:
     text = json.dumps(summary, indent=2)
     if stats is not None:
-        _write_stats(stats, text + "\n")
+        write_output(stats, text + "\n")
     if as_json:
         print(text)
         return
@@ -213,28 +209,6 @@ def _report(
         tell(told)
     else:
         print(told)
-
-
-def _write_stats(path: Path, text: str) -> None:
-    try:
-        if path.exists() and not path.is_file():  # a pipe, a device
-            path.write_text(text, encoding="utf-8")
-        else:
-            _write_file(path.resolve(), text)  # where a link points: the link itself stays
-    except OSError as error:
-        raise OutputError(
-            f"{path} could not be written: {error.strerror}",
-            hint="make room, or choose another place",
-        ) from error
-
-
-def _write_file(path: Path, text: str) -> None:
-    try:
-        write_whole(path, text.encode(), mode=0o644)
-    except OSError as error:
-        if error.errno not in _NOT_REPLACED:
-            raise
-        path.write_text(text, encoding="utf-8")
 
 
 def _text(summary: dict[str, Any], sinks: Sequence[str]) -> str:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
 
-__all__ = ["write_whole"]
+from edgevision.errors import OutputError
+
+__all__ = ["write_output", "write_whole"]
+
+#: Where a file may be written but not replaced: mounted by itself into a container, or in a folder of somebody else.
+_NOT_REPLACED = (errno.EACCES, errno.EBUSY, errno.EPERM, errno.EROFS)
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
@@ -31,3 +37,34 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     except BaseException:
         own.unlink(missing_ok=True)
         raise
+
+
+def write_output(path: Path, text: str) -> None:
+    """Writes what a user wants in a place of his own choice: whole, wherever the place lets it be replaced.
+
+    A link is followed and stays; what is no plain file (a pipe, a device) is written to as it stands.
+
+    Raises:
+        OutputError: There is no room or no permission.
+    """
+    try:
+        if (
+            path.exists() and not path.is_file()
+        ):  # it may have no other name, such as /dev/stdout for a pipe
+            path.write_text(text, encoding="utf-8")
+        else:
+            _replace(path.resolve(), text)
+    except OSError as error:
+        raise OutputError(
+            f"{path} could not be written: {error.strerror}",
+            hint="make room, or choose another place",
+        ) from error
+
+
+def _replace(path: Path, text: str) -> None:
+    try:
+        write_whole(path, text.encode(), mode=0o644)
+    except OSError as error:
+        if error.errno not in _NOT_REPLACED:
+            raise
+        path.write_text(text, encoding="utf-8")

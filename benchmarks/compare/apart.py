@@ -11,7 +11,7 @@ place in memory, and meets another clock, temperature and neighbour. So there is
    benchmarks/studies/compare_noise.py).
 2. From five runs of the same thing on their own variation tells it: the level that varies most decides, as in Kalibera
    & Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013. What all of them share shows in none of them, so the
-   floor is never below `_SHARED`.
+   floor is never below `LEAST_FLOOR`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.benchmarks.compare.bootstrap import block_length, resamples
-from edgevision.benchmarks.compare.estimate import Estimate, interval
+from edgevision.benchmarks.compare.estimate import LEAST_FLOOR, Estimate, interval
 from edgevision.benchmarks.compare.metrics import Metric, Pool
 from edgevision.benchmarks.compare.series import Series
 
@@ -49,8 +49,6 @@ SPREAD = 0.04
 #: Standard deviations of a difference that chance exceeds less than three times in a hundred, which with several
 #: metrics is less than five.
 _USUAL = 2.2
-#: What runs that were made in a row have in common, such as the day; as large as what turns do not see.
-_SHARED = math.log(1.015)
 #: Student's t at 0.9975 for 4, 5, … degrees of freedom: 0.5 % for each of six metrics that mostly move together. Beyond
 #: the last one that of 30 is on the safe side.
 _STUDENT = (
@@ -193,7 +191,7 @@ def _floor(was: _Side, now: _Side) -> NDArray[np.float64]:
     )
     student = _STUDENT[min(freedom, len(_STUDENT) + RUNS_TELL - 2) - RUNS_TELL + 1]
     apart = 1 / len(was.runs) + 1 / len(now.runs)
-    floor = np.maximum(student * np.sqrt(pooled / freedom * apart), _SHARED)
+    floor = np.maximum(student * np.sqrt(pooled / freedom * apart), LEAST_FLOOR)
     few = [side.range() for side in (was, now) if len(side.runs) < RUNS_TELL]
     return np.max([floor, *few], axis=0)  # type: ignore[no-any-return]
 

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from edgevision.benchmarks.compare.metrics import Metric
 
-__all__ = ["CONFIDENCE", "Estimate", "interval", "noise_text"]
+__all__ = ["CONFIDENCE", "LEAST_FLOOR", "Estimate", "interval", "noise_text"]
 
 #: Of the intervals. Half a dozen metrics are looked at in each comparison, so 0.95 would cry wolf too often.
 CONFIDENCE = 0.99
+#: No noise floor is below it: what chance, such as a place in memory, makes of two processes or sessions, and neither
+#: turns nor runs in a row show. Twice the difference that was seen between two sessions of one file. A logarithm.
+LEAST_FLOOR = math.log(1.015)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ ISMM 2013.
 
 What turns cannot see is where chance put the two in memory: each is opened once, and two sessions of one and the same
 file differ by up to about one percent as long as they live (NanoDet against itself on a quiet machine: 0.7 %, far
-beyond its noise). So the floor is never below `_PLACES` (Mytkowicz et al., "Producing Wrong Data Without Doing Anything
-Obviously Wrong!", ASPLOS 2009).
+beyond its noise). So the floor is never below `LEAST_FLOOR` (Mytkowicz et al., "Producing Wrong Data Without Doing
+Anything Obviously Wrong!", ASPLOS 2009).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgevision.benchmarks.compare.bootstrap import block_length, resamples
-from edgevision.benchmarks.compare.estimate import CONFIDENCE, Estimate, interval
+from edgevision.benchmarks.compare.estimate import CONFIDENCE, LEAST_FLOOR, Estimate, interval
 from edgevision.benchmarks.compare.metrics import Metric, Pool
 from edgevision.benchmarks.compare.series import Series
 
@@ -35,8 +35,6 @@ __all__ = ["LEAST_PAIRS", "estimate_interleaved", "signed_rank_interval"]
 
 #: From here on the normal approximation of the signed ranks is good to the second digit.
 LEAST_PAIRS = 20
-#: Twice the difference that was seen between two sessions of the same file.
-_PLACES = math.log(1.015)
 _DRAWS = 1000
 _LEAST_DRAWS = 300
 _MOST_WORK = 100_000_000
@@ -81,7 +79,7 @@ def estimate_interleaved(
         elif metric.percentile == 0.5:
             estimates.append(_median(metric, *told, logs, widened))
         else:
-            ends = float(low[i]), float(high[i]), max(_PLACES, float(floor[i]))
+            ends = float(low[i]), float(high[i]), max(LEAST_FLOOR, float(floor[i]))
             estimates.append(Estimate(metric, *told, float(change[i]), *ends))
     return estimates
 
@@ -104,7 +102,9 @@ def _median(
     metric: Metric, base: float, new: float, logs: NDArray[np.float64], widened: float
 ) -> Estimate:
     change, low, high = signed_rank_interval(_thinned(logs))
-    return Estimate(metric, base, new, change, low, high, max(_PLACES, (high - low) / 2 * widened))
+    return Estimate(
+        metric, base, new, change, low, high, max(LEAST_FLOOR, (high - low) / 2 * widened)
+    )
 
 
 def _log_ratios(base: Series, new: Series, block: int) -> NDArray[np.float64]:

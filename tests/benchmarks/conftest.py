@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +31,21 @@ SIDE = 8
 def sign() -> SimpleNamespace:
     """Asks a run to end by its ``number``, as `edgevision.signals.Stop` does."""
     return SimpleNamespace(number=0)
+
+
+@pytest.fixture
+def ends(sign: SimpleNamespace) -> Callable[[int, int], Any]:
+    """Outputs of a fake model that asks the run to end, by a signal, at a query."""
+
+    def ending(signal: int, query: int) -> Any:
+        def outputs(_inputs: Mapping[str, Any], number: int) -> Mapping[str, Any]:
+            if number == query:
+                sign.number = signal
+            return {}
+
+        return outputs
+
+    return ending
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 
-from edgevision import running
+from edgevision import running, whole_file
 from edgevision.errors import BundleError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -528,7 +528,7 @@ def test_a_summary_that_is_mounted_into_a_container_is_written_in_place(
     def busy(path, data, *, mode):
         raise OSError(errno.EBUSY, "Device or resource busy")
 
-    monkeypatch.setattr(running, "write_whole", busy)
+    monkeypatch.setattr(whole_file, "write_whole", busy)
     stats = tmp_path / "s.json"
     stats.write_text("x" * 9000)
     ended = ev("run", bundle, squares_video, "--stats", stats, "--force", "--frames", 2)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgevision.whole_file import write_whole
+from edgevision.whole_file import write_output, write_whole
 
 
 def test_a_file_is_replaced_with_the_mode_that_was_asked_for(tmp_path: Path) -> None:
@@ -60,3 +60,14 @@ def test_the_bytes_are_on_the_disk_before_the_name_is_theirs(
     monkeypatch.setattr(os, "fsync", watched)
     write_whole(path, b"data")
     assert seen == [(False, 4)]
+
+
+def test_a_pipe_that_has_no_other_name_is_written_to() -> None:
+    """Such as /dev/stdout in ``--output /dev/stdout | jq``: what it points to is no path."""
+    reading, writing = os.pipe()
+    try:
+        write_output(Path(f"/dev/fd/{writing}"), "text")
+        assert os.read(reading, 100) == b"text"
+    finally:
+        os.close(reading)
+        os.close(writing)

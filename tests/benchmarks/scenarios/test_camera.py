@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -267,16 +267,14 @@ def test_too_few_results_are_invalid(
 
 
 def test_interrupted_run_ends_all_threads_and_is_invalid(
-    open_fake: OpenFake, pictures: list[Image], sign: SimpleNamespace
+    open_fake: OpenFake,
+    pictures: list[Image],
+    sign: SimpleNamespace,
+    ends: Callable[[int, int], Any],
 ) -> None:
-    def outputs(_inputs: Mapping[str, Any], number: int) -> Mapping[str, Any]:
-        if number == 20:
-            sign.number = 2
-        return {}
-
     before = threading.active_count()
     asked = plan(fps=300, cameras=3)
-    model = open_fake(outputs=outputs)
+    model = open_fake(outputs=ends(2, 20))
     measured = run(model, lambda: MemorySource(pictures), asked, sign)
     assert measured.invalid_reason is not None
     assert measured.invalid_reason.startswith("interrupted by signal 2 after ")
@@ -284,14 +282,12 @@ def test_interrupted_run_ends_all_threads_and_is_invalid(
 
 
 def test_losses_of_a_run_without_results_begin_at_zero_and_not_at_the_machine_s_start(
-    open_fake: OpenFake, pictures: list[Image], sign: SimpleNamespace
+    open_fake: OpenFake,
+    pictures: list[Image],
+    sign: SimpleNamespace,
+    ends: Callable[[int, int], Any],
 ) -> None:
-    def outputs(_inputs: Mapping[str, Any], number: int) -> Mapping[str, Any]:
-        if number == 20:
-            sign.number = 2
-        return {}
-
-    model, asked = open_fake(outputs=outputs), plan(fps=300, warmup=50)
+    model, asked = open_fake(outputs=ends(2, 20)), plan(fps=300, warmup=50)
     camera = run(model, lambda: MemorySource(pictures), asked, sign).camera
     assert camera is not None
     assert (camera["results"], camera["dropped"], camera["over_time"]["begin_s"]) == (0, 0, 0)

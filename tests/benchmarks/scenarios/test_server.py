@@ -146,14 +146,14 @@ def test_source_that_ends_goes_on_and_nobody_arrives_meanwhile(
 
 
 def test_interrupted_run_is_invalid_and_keeps_what_it_has(
-    open_fake: OpenFake, pictures: list[Image], sign: SimpleNamespace
+    open_fake: OpenFake,
+    pictures: list[Image],
+    sign: SimpleNamespace,
+    ends: Callable[[int, int], Any],
 ) -> None:
-    def outputs(_inputs: Mapping[str, Any], number: int) -> Mapping[str, Any]:
-        if number == 30:
-            sign.number = 15
-        return {}
-
-    measured = run(open_fake(outputs=outputs), lambda: MemorySource(pictures), plan(1000), sign)
+    measured = run(
+        open_fake(outputs=ends(15, 30)), lambda: MemorySource(pictures), plan(1000), sign
+    )
     assert measured.invalid_reason is not None
     assert measured.invalid_reason.startswith("interrupted by signal 15 after ")
     assert 0 < len(measured.total_ns) < 459
@@ -197,16 +197,13 @@ def test_search_where_no_rate_is_valid_says_so_with_one_run(
 
 
 def test_search_that_is_interrupted_before_its_first_run_has_no_queries(
-    open_fake: OpenFake, pictures: list[Image], sign: SimpleNamespace
+    open_fake: OpenFake,
+    pictures: list[Image],
+    sign: SimpleNamespace,
+    ends: Callable[[int, int], Any],
 ) -> None:
     """What was timed until then was one frame after another: no latencies of this scenario."""
-
-    def outputs(_inputs: Mapping[str, Any], number: int) -> Mapping[str, Any]:
-        if number == 40:
-            sign.number = 2
-        return {}
-
-    model = open_fake(outputs=outputs)
+    model = open_fake(outputs=ends(2, 40))
     measured = run(model, lambda: MemorySource(pictures), plan(None, bound_ms=50), sign)
     assert (len(measured.total_ns), len(measured.warmup_ns), measured.ran_ns) == (0, 0, 0)
     assert "before its first run" in str(measured.invalid_reason)
